@@ -1,0 +1,34 @@
+"""`ev`: the event journal. What happened, in what order, because of what."""
+
+import click
+
+from coord.cli import kit
+
+_VERBS = {
+    "init": "coord.cli.ev.init:init",
+    "emit": "coord.cli.ev.emit:emit",
+    "list": "coord.cli.ev.list:list_events",
+    "show": "coord.cli.ev.list:show",
+    "tail": "coord.cli.ev.live:tail",
+    "watch": "coord.cli.ev.live:watch",
+    "replay": "coord.cli.ev.live:replay",
+    "materialize": "coord.cli.ev.materialize:materialize",
+    "agent": "coord.cli.ev.agent:agent",
+    "config": "coord.cli.ev.config:config",
+    "check": "coord.cli.ev.check:check",
+}
+
+
+@click.group(cls=kit.LazyGroup, verbs=_VERBS, invoke_without_command=False)
+@click.version_option(package_name="coord-kernel", message="%(prog)s %(version)s")
+def cli() -> None:
+    """The event journal: what happened, in what order, because of what.
+
+    Every fact that the tools record is one line of JSON in the repository's .coord
+    folder. Verbs print JSON Lines in a pipe and tables on a terminal.
+    """
+
+
+def main() -> None:
+    """Entry point of `ev`."""
+    kit.run(cli, "ev")

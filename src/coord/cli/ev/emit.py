@@ -1,0 +1,144 @@
+"""`ev emit`: write events, one or many."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from coord.cli import kit
+from coord.core import envelope, event
+from coord.core.draft import Draft
+from coord.edge.writing import Desk
+from coord.errors import Refusal
+
+# What a line of a batch may bring; the rest of the envelope is the writer's.
+_TAKEN = ("type", "refs", "body", "cause", "links", "idempotency_key")
+_MINTED = ("ts", "project", "actor", "writer", "seq", "prev", "v")
+
+
+@kit.command("emit", writes=True)
+@click.argument("kind", metavar="TYPE")
+@click.option("--ref", "refs", multiple=True, metavar="K=V", help="What it is about: work_id=wk-…")
+@click.option("--body", metavar="JSON", help="The fact, an object; - or @FILE too.")
+@click.option("--partial", is_flag=True, help="With TYPE -: write the good lines of a batch.")
+def emit(
+    call: kit.Call, kind: str, refs: Sequence[str], body: str | None, partial: bool
+) -> int:
+    """Write one event of TYPE, such as build.finished, and print its acknowledgement.
+
+    TYPE - reads JSON Lines of events from stdin, answers line for line and writes all
+    or nothing (--partial: the good ones). Only `type` is required; id, time and writer
+    are minted here. Types of work, artifact, lease, msg, run, agent and config are
+    checked against their schemas and judged like the tools' own writes.
+
+    \b
+    Exits: 4 paused; 5 refused by the tool's rules; 6 it does not fit its schema.
+    Example: ev emit build.finished --ref work_id=wk-7k2m9q4t --body '{"seconds": 41}'
+    """
+    if kind == "-":
+        return _batch(call, partial)
+    fact = kit.json_value(kit.text_of(body), "--body") if body is not None else {}
+    draft = call.draft(kind, _refs(refs), _object(fact))
+    _check(_raw_of(draft))
+    written = call.record(lambda desk: [draft])
+    call.acknowledge(written, lambda raw: f"{raw['event_id']} {raw['type']}")
+    return 0
+
+
+def _object(fact: object) -> Mapping[str, Any]:
+    if isinstance(fact, dict):
+        return fact
+    raise Refusal("bad_data", "a body is a JSON object", '--body \'{"key": "value"}\'', pointer="/body")
+
+
+def _refs(pairs: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, mark, value = pair.partition("=")
+        if not mark or not name or not value:
+            raise Refusal("usage", f"--ref {pair[:60]!r} is not K=V", "--ref work_id=wk-7k2m9q4t")
+        found[name] = value
+    return found
+
+
+def _raw_of(draft: Draft) -> dict[str, Any]:
+    raw = {"type": draft.type, "refs": draft.refs, "body": draft.body}
+    more = {"cause": draft.cause, "links": list(draft.links), "idempotency_key": draft.key}
+    return {**raw, **{key: value for key, value in more.items() if value}}
+
+
+def _check(raw: object) -> None:
+    """Refuse what does not fit; the schemas are loaded only where they have to speak."""
+    if envelope.fault(raw):
+        from coord.edge import schemas
+
+        schemas.check(raw, partial=True)  # type: ignore[arg-type]
+
+
+def _batch(call: kit.Call, partial: bool) -> int:
+    drafts, faults = _drafts(call, kit.text_of("-"), partial)
+    written = call.record(lambda desk: _numbered(desk, drafts)) if drafts else []
+    call.acknowledge(written, lambda raw: f"{raw['event_id']} {raw['type']}")
+    for fault in faults[:-1]:
+        call.report(fault)
+    if faults:
+        raise faults[-1]
+    if written and not call.dry_run:
+        # Whoever reads next need not wait for a long batch to be indexed.
+        with call.reading():
+            pass
+    return 0
+
+
+def _numbered(desk: Desk, drafts: Mapping[int, Draft]) -> Iterator[Draft]:
+    """The drafts, ready to name the line of one that is refused."""
+    for number, draft in drafts.items():
+        desk.line = number
+        yield draft
+
+
+def _drafts(
+    call: kit.Call, text: str, partial: bool
+) -> tuple[dict[int, Draft], list[Refusal]]:
+    drafts: dict[int, Draft] = {}
+    faults: list[Refusal] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            drafts[number] = _draft(call, kit.json_value(line, "it"))
+        except Refusal as refusal:
+            refusal.at_line(number)
+            if not partial:
+                raise
+            faults.append(refusal)
+    return drafts, faults
+
+
+def _draft(call: kit.Call, raw: Any) -> Draft:
+    if isinstance(raw, dict):
+        _refuse_foreign(raw)
+        raw = {key: value for key, value in raw.items() if key not in _MINTED}
+    _check(raw)
+    body = dict(raw.get("body", {}))
+    if call.why:
+        body.setdefault("why", call.why)
+    return Draft(
+        raw["type"],
+        raw.get("refs", {}),
+        body,
+        cause=raw.get("cause", call.cause),
+        links=raw.get("links", ()),
+        key=raw.get("idempotency_key", ""),
+        more={key: value for key, value in raw.items() if key not in _TAKEN},
+    )
+
+
+def _refuse_foreign(raw: Mapping[str, Any]) -> None:
+    if "event_id" in raw:
+        text = "an event_id is minted by the writer, not given"
+        raise Refusal("foreign_id", text, "leave event_id out", pointer="/event_id")
+    kind = raw.get("type")
+    if isinstance(kind, str) and not event.TYPE.fullmatch(kind):
+        hint = "a type is lower-case words with dots: build.finished"
+        raise Refusal("bad_data", f"{kind[:60]!r} is no type", hint, pointer="/type")

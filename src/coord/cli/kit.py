@@ -1,0 +1,376 @@
+"""What every command shares: options, the call's context, output, and one catcher.
+
+A command gathers its words, asks the core once and emits. Data goes to stdout, JSON
+Lines unless it is a terminal; words for people go to stderr. Every refusal is caught
+and printed here and nowhere else.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from coord.core import event as events
+from coord.core import settings
+from coord.core.draft import Author, Draft
+from coord.edge import clock, config, environment, identity, index, store, writing
+from coord.edge.index import Index
+from coord.edge.writing import Desk, Written
+from coord.errors import DONE, INTERRUPTED, Refusal
+
+F = TypeVar("F", bound=Callable[..., Any])
+Row = Mapping[str, Any]
+
+LIST_LIMIT = 50
+
+
+class Call:
+    """One invocation of a tool: its common options and what follows from them."""
+
+    def __init__(self, tool: str, options: Mapping[str, Any]) -> None:
+        self.tool = tool
+        self.as_option: str = options.get("as_") or ""
+        self.session: str = options.get("session") or ""
+        self.quiet: bool = bool(options.get("quiet"))
+        self.wants_json: bool = bool(options.get("json_"))
+        self.why: str = text_of(options.get("why") or "")
+        self.key: str = options.get("key") or ""
+        self.cause: str = options.get("cause") or environment.get(environment.CAUSE)
+        self.dry_run: bool = bool(options.get("dry_run"))
+        self.now_ms = clock.now_ms()
+        self._dir: str = options.get("dir_") or ""
+        self._notes = sys.stderr.isatty() and not self.quiet
+
+    @functools.cached_property
+    def place(self) -> store.Place:
+        """The store this call works on."""
+        return store.find(self._dir)
+
+    def locate(self) -> store.Place:
+        """Where the store is or would be."""
+        return store.locate(self._dir)
+
+    @functools.cached_property
+    def author(self) -> Author:
+        """Who acts."""
+        return identity.author(self.place, self.as_option, self.session)
+
+    @property
+    def for_people(self) -> bool:
+        """Whether stdout is a terminal and nobody asked for JSON."""
+        return not self.wants_json and sys.stdout.isatty()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Index]:
+        """The index, caught up."""
+        with index.opened(self.place.store, self.now_ms) as known:
+            yield known
+
+    def query_now(self, known: Index | Desk) -> int:
+        """Now, as queries mean it: never before the newest folded event (DESIGN §5)."""
+        newest = known.newest if isinstance(known, Desk) else known.newest()
+        return max(self.now_ms, events.time_of(newest)) if newest else self.now_ms
+
+    @contextlib.contextmanager
+    def desk(self) -> Iterator[Desk]:
+        """The store locked, to judge and write."""
+        author = self.author
+        with writing.desk(self.place, author, self.now_ms, self.settings) as opened:
+            yield opened
+
+    def settings(self, known: Index) -> writing.Settings:
+        """What this clone's config.yaml says."""
+        path = os.path.join(self.place.store, "config.yaml")
+        found = config.load(path, known.meta, known.keep)
+        return writing.Settings(skew_ms=found["skew_ms"])
+
+    def draft(
+        self, kind: str, refs: Mapping[str, Any], body: Mapping[str, Any], key: str = ""
+    ) -> Draft:
+        """A draft with what `--why`, `--key` and `--cause` say; empty parts left out."""
+        said = {name: value for name, value in body.items() if value is not None}
+        if self.why:
+            said["why"] = self.why
+        if self.cause and not events.EVENT_ID.fullmatch(self.cause):
+            raise Refusal("usage", f"cause {self.cause[:60]!r} is no event id")
+        return Draft(kind, refs, said, cause=self.cause, key=key or self.key)
+
+    def record(self, make: Callable[[Desk], Iterable[Draft]]) -> list[Written]:
+        """Judge and write what `make` drafts under the lock; `--dry-run` only judges."""
+        with self.desk() as opened:
+            written = opened.take_all(make(opened))
+            if not self.dry_run:
+                opened.write()
+        return written
+
+    def acknowledge(
+        self, written: Sequence[Written], say: Callable[[Row], str], ident: str = "event_id"
+    ) -> None:
+        """Print the acknowledgements of a write.
+
+        say: the sentence for people. ident: the key whose value `--quiet` prints.
+        """
+        for one in written:
+            if self.dry_run:
+                out(one.raw)
+            elif self.quiet:
+                click.echo(acknowledgement(one).get(ident, one.raw["event_id"]))
+            elif self.for_people:
+                repeated = " (said before)" if one.is_duplicate else ""
+                click.echo(plain(say(one.raw)) + repeated)
+            else:
+                out(acknowledgement(one))
+
+    def emit(
+        self,
+        rows: Iterable[Any],
+        table: Callable[[list[Any]], None] | None = None,
+        ident: str = "work_id",
+    ) -> None:
+        """Print rows: ids alone with `--quiet`, a table on a terminal, else JSON Lines."""
+        if self.quiet:
+            for row in rows:
+                click.echo(row[ident])
+        elif self.for_people and table is not None:
+            table(list(rows))
+        else:
+            for row in rows:
+                out(row)
+
+    def report(self, refusal: Refusal) -> None:
+        """Print a refusal that does not end the command: one bad line among others."""
+        print_refusal(self.tool, refusal)
+
+    def note(self, text: str) -> None:
+        """Say something to a person at the terminal, on stderr."""
+        if self._notes:
+            click.echo(plain(text), err=True)
+
+
+def acknowledgement(written: Written) -> dict[str, Any]:
+    """What a write prints: the event's id, what it is about, who confirmed it."""
+    raw = written.raw
+    shown = {"event_id": raw["event_id"], "type": raw["type"], **raw["refs"]}
+    shown.pop("resource", None)
+    body = raw.get("body", {})
+    for name in ("fence", "expires_at_ms", "confirmed"):
+        if name in body:
+            shown[name] = body[name]
+    if written.is_duplicate:
+        shown["duplicate"] = True
+    return shown
+
+
+def out(row: Row) -> None:
+    """One JSON line on stdout."""
+    try:
+        sys.stdout.buffer.write(orjson.dumps(row) + b"\n")
+    except BrokenPipeError:
+        # click would turn it into exit 1, which means "no" here.
+        raise Closed from None
+
+
+class Closed(Exception):
+    """Whoever read our stdout has had enough."""
+
+
+_VISIBLE = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def plain(text: str) -> str:
+    """A text for a terminal: control and direction characters are shown, not obeyed."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    if char in _VISIBLE:
+        return _VISIBLE[char]
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def text_of(argument: str) -> str:
+    """A text argument: itself, `-` for stdin, `@FILE` for a file's content."""
+    if argument == "-":
+        return sys.stdin.buffer.read().decode(errors="replace")
+    if argument.startswith("@") and len(argument) > 1:
+        return file_text(argument[1:])
+    return argument
+
+
+def json_lines(text: str) -> Iterator[tuple[int, Any]]:
+    """Parsed JSON Lines with their numbers, from 1; refuses a bad one by number."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, json_value(line, f"line {number}", line=number)
+
+
+def json_value(text: str, what: str, **facts: Any) -> Any:
+    """Parse JSON or refuse with `bad_data`, naming what was read."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refusal("bad_data", f"{what} is no JSON: {error}", **facts) from error
+
+
+def note_more(shown: int, total: int, offset: int) -> None:
+    """Say on stderr that a list was cut, and how to see the rest."""
+    if offset + shown >= total:
+        return
+    hint = f"--offset {offset + shown} for the next, --limit 0 for all, or narrow with filters"
+    if sys.stderr.isatty():
+        click.echo(f"{shown} of {total}: {hint}", err=True)
+    else:
+        note = {"note": {"code": "more", "shown": shown, "total": total, "hint": hint}}
+        click.echo(orjson.dumps(note), err=True)
+
+
+def file_text(path: str) -> str:
+    """A file's text; refuses with `no_file`."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode(errors="replace")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise Refusal("no_file", f"cannot read {path}: {reason}") from error
+
+
+_COMMON = (
+    click.option(
+        "--as", "as_", metavar="AGENT", help="Who acts: agent:NAME, human:… or bot:…"
+    ),
+    click.option("--session", metavar="S", help="One incarnation of the agent."),
+    click.option("--json", "json_", is_flag=True, help="JSON Lines, also on a terminal."),
+    click.option("--quiet", is_flag=True, help="Ids alone, no words."),
+    click.option("--dir", "dir_", metavar="DIR", help="The .coord folder, or a folder with one."),
+)
+_WRITE = (
+    click.option("--why", metavar="TEXT", help="The reason, kept with the event; - or @FILE too."),
+    click.option("--key", metavar="KEY", help="Idempotency key: a retry with it adds nothing."),
+    click.option("--cause", metavar="EVENT", help="The event that made this one happen."),
+    click.option("--dry-run", is_flag=True, help="Print the event instead of writing it."),
+)
+_CALL_OPTIONS = (
+    "as_", "session", "json_", "quiet", "dir_", "why", "key", "cause", "dry_run",
+)  # fmt: skip
+
+
+def command(name: str, writes: bool = False, own_as: bool = False) -> Callable[[F], click.Command]:
+    """Make a command whose function gets a `Call` first, then its own options.
+
+    own_as: the command declares `--as` itself, for it means more there.
+    """
+    common = _COMMON[1:] if own_as else _COMMON
+
+    def decorate(function: F) -> click.Command:
+        @functools.wraps(function)
+        def called(**options: Any) -> Any:
+            context = click.get_current_context()
+            tool = context.find_root().info_name or ""
+            shared = {key: options.pop(key, None) for key in _CALL_OPTIONS}
+            return function(Call(tool, shared), **options)
+
+        wrapped: Any = called
+        for option in reversed((*common, *(_WRITE if writes else ()))):
+            wrapped = option(wrapped)
+        return click.command(name)(wrapped)
+
+    return decorate
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module when the verb is used.
+
+    verbs: verb to `module:attribute`.
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.verbs = verbs or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = self.verbs.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.verbs and not name.startswith("-"):
+            hint = settings.suggestion(name, [*self.verbs]) or f"{ctx.command_path} --help"
+            raise Refusal("usage", f"{ctx.command_path} has no verb {name!r}", hint)
+        return super().resolve_command(ctx, args)
+
+
+def run(group: click.Group, tool: str) -> None:
+    """Run a tool and exit: the one place that catches and prints refusals."""
+    sys.exit(_status(group, tool))
+
+
+def _status(group: click.Group, tool: str) -> int:
+    try:
+        status = _run_twice(group, tool)
+        sys.stdout.flush()
+        return status
+    except Refusal as refusal:
+        return _refused(tool, refusal)
+    except click.UsageError as error:
+        hint = f"{error.ctx.command_path} --help" if error.ctx else f"{tool} --help"
+        return _refused(tool, Refusal("usage", error.format_message(), hint))
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except (BrokenPipeError, Closed):
+        # Python would complain at exit if stdout still led to the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+
+
+def _run_twice(group: click.Group, tool: str) -> int:
+    """Run; once more with a fresh index where the index proves damaged on the way.
+
+    Safe for writes: they ask the index only before they append.
+    """
+    try:
+        return _exit_of(group.main(prog_name=tool, standalone_mode=False))
+    except index.DAMAGE:
+        index.discard(os.path.join(store.find().store, "local"))
+        return _exit_of(group.main(prog_name=tool, standalone_mode=False))
+
+
+def _exit_of(result: object) -> int:
+    return result if isinstance(result, int) else DONE
+
+
+def _refused(tool: str, refusal: Refusal) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    print_refusal(tool, refusal)
+    return refusal.status
+
+
+def print_refusal(tool: str, refusal: Refusal) -> None:
+    """One line for people, then the next step; JSON where stderr is no terminal."""
+    if sys.stderr.isatty():
+        click.echo(plain(f"{tool}: {refusal.code}: {refusal.message}"), err=True)
+        if refusal.hint:
+            click.echo(plain(f"  {refusal.hint}"), err=True)
+    else:
+        line = orjson.dumps({"error": refusal.as_json()})
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.buffer.write(line + b"\n")
+            sys.stderr.flush()

@@ -1,0 +1,240 @@
+"""The manual page of a tool, written from the tool itself: `python -m coord.cli.manual wk`.
+
+What a verb does is said once, in its help; this turns it, the option tables and the
+tables of `errors` into mdoc(7). Options that every verb has, or everything that
+writes, are listed once. The page is the same for everybody: it holds no path, time
+or width of whoever makes it.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from coord.edge import environment
+from coord.errors import CODES, STATUSES
+
+RELEASED = "November 20, 2026"
+TOOLS = ("ev", "wk")
+WIDTH = 78
+
+ENVIRONMENT = {
+    environment.DIR: "The store, or a folder that has one; else the tool looks upward for it.",
+    environment.AGENT: "Who acts: agent:NAME, human:NAME or bot:NAME.",
+    environment.SESSION: "Which incarnation of that agent acts.",
+    environment.CAUSE: "The event_id of the event that makes this command run.",
+    environment.NOW_MS: "The wall clock, in milliseconds since the epoch; for tests.",
+    environment.SEED: "The seed of all chance; for tests.",
+    "NO_COLOR": "When set, nothing is coloured.",
+}
+FILES = {
+    ".coord/": "The store, at the root of the main working tree.",
+    ".coord/TOOL/WRITER.NNNN.jsonl": "The journals: the only truth, never edited.",
+    ".coord/blobs/": "Texts too long for a line, named by their SHA-256.",
+    ".coord/attic/": "What could not be merged, kept whole.",
+    ".coord/config.yaml": "This clone's settings, never synced.",
+    ".coord/local/": "The index and what else can be made again; may be deleted at any time.",
+}
+_SPECIAL = {
+    "\\": "\\e", "-": "\\-", "'": "\\(aq", '"': "\\(dq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti",
+}  # fmt: skip
+
+Verb = tuple[str, click.Command, click.Context]
+
+
+def page(tool: str, group: click.Group) -> str:
+    """The whole page of a tool, as mdoc(7) source."""
+    verbs = list(_verbs(group, click.Context(group, info_name=tool)))
+    writes = [verb for verb in verbs if any(o.name == "dry_run" for o in _visible(verb[1]))]
+    common, written = _shared(verbs), _shared(writes)
+    about = _paragraphs(group.help or "")
+    parts = [
+        _head(tool, about[0] if about else tool),
+        section("DESCRIPTION", *map(paragraph, about)),
+        section("VERBS", *(_verb(verb, common | written) for verb in verbs)),
+        section("COMMON OPTIONS", _said_once(verbs, common, writes, written - common)),
+        section("ENVIRONMENT", table(ENVIRONMENT.items(), "Ev")),
+        section("FILES", table(FILES.items(), "Pa")),
+        section("EXIT STATUS", table((str(n), text) for n, text in STATUSES.items())),
+        section("ERROR CODES", _CODES_ARE, table(map(_code, CODES))),
+        _see_also(tool),
+    ]
+    return "".join(parts)
+
+
+_CODES_ARE = """\
+A refusal is one line on standard error, with the next step after it; where
+standard error is not a terminal, it is a JSON object with the key
+.Ql error .
+Programs compare its
+.Ql code :
+"""
+
+
+def _verbs(group: click.Group, context: click.Context) -> Iterator[Verb]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        inside = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _verbs(command, inside)
+        else:
+            yield inside.command_path, command, inside
+
+
+def _shared(verbs: Sequence[Verb]) -> frozenset[str]:
+    """The options that all of these verbs have, with the same help."""
+    keys = [frozenset(map(_key, _visible(command))) for _, command, _ in verbs]
+    return frozenset.intersection(*keys) if len(keys) > 1 else frozenset()
+
+
+def _said_once(
+    verbs: Sequence[Verb], common: frozenset[str], writes: Sequence[Verb], written: frozenset[str]
+) -> str:
+    text = f"Every verb takes these:\n{_options(verbs, common)}" if common else ""
+    if not written:
+        return text
+    names = ", ".join(path.partition(" ")[2] for path, _, _ in writes)
+    return text + paragraph(f"What writes takes these too ({names}):") + _options(writes, written)
+
+
+def _visible(command: click.Command) -> list[click.Option]:
+    return [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+
+
+def _key(option: click.Option) -> str:
+    return f"{option.name}: {option.help}"
+
+
+def _head(tool: str, about: str) -> str:
+    named = escape(about.split(". ")[0].rstrip("."))
+    return (
+        f".Dd {RELEASED}\n.Dt {tool.upper()} 1\n.Os\n"
+        f".Sh NAME\n.Nm {tool}\n.Nd {named}\n"
+        f".Sh SYNOPSIS\n.Nm\n.Ar VERB\n.Op Ar OPTION ...\n.Op Ar ARGUMENT ...\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A section of the page; without content, nothing."""
+    content = "".join(parts)
+    return f".Sh {title}\n{content.removeprefix(_BREAK)}" if content else ""
+
+
+_BREAK = ".Pp\n"
+
+
+def _verb(verb: Verb, shared: frozenset[str]) -> str:
+    path, command, context = verb
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    own = frozenset(_key(option) for option in _visible(command)) - shared
+    told = "".join(map(paragraph, _paragraphs(command.help or "")))
+    return f".Ss {escape(path)}\n.Dl {escape(usage)}\n{told}{_options([verb], own)}"
+
+
+def _options(verbs: Sequence[Verb], wanted: frozenset[str]) -> str:
+    _, command, context = verbs[0]
+    rows = [
+        (_flags(option, context), _help(option, context))
+        for option in _visible(command)
+        if _key(option) in wanted
+    ]
+    return table(rows, macro="") if rows else ""
+
+
+def _flags(option: click.Option, context: click.Context) -> str:
+    names = [f"Fl {escape(name[1:])}" for name in (*option.opts, *option.secondary_opts)]
+    joined = " , ".join(names)
+    if option.is_flag or option.count:
+        return joined
+    return f"{joined} Ar {quoted(option.make_metavar(context))}"
+
+
+def _help(option: click.Option, context: click.Context) -> str:
+    record = option.get_help_record(context)
+    return record[1] if record else ""
+
+
+def _code(code: str) -> tuple[str, str]:
+    status, meaning = CODES[code]
+    return code, f"{meaning} (exit {status})."
+
+
+def _see_also(tool: str) -> str:
+    others = [f"{name} Ns (1)" for name in (*TOOLS, "git") if name != tool]
+    pages = [*sorted(others), f"{escape('coord-journal')} Ns (5)"]
+    # Not `.Xr`: whether that passes lint depends on which pages are installed.
+    return ".Sh SEE ALSO\n" + " ,\n".join(f".Sy {name}" for name in pages) + "\n"
+
+
+def table(rows: Iterable[tuple[str, str]], macro: str = "Sy") -> str:
+    """A list of terms and what they mean.
+
+    macro: what marks a term; "" when the terms bring their own.
+    """
+    lines = [".Bl -tag -width Ds\n"]
+    for term, meaning in rows:
+        lines.append(f".It {macro} {quoted(term)}\n" if macro else f".It {term}\n")
+        lines.append(filled(meaning))
+    return "".join([*lines, ".El\n"])
+
+
+def _paragraphs(text: str) -> list[str]:
+    """A help text's paragraphs; what follows a form feed is not for readers."""
+    return [part for part in inspect.cleandoc(text.split("\f")[0]).split("\n\n") if part.strip()]
+
+
+def paragraph(text: str) -> str:
+    """A paragraph; after a line with a backspace it is set as it stands."""
+    if not text.startswith("\b"):
+        return _BREAK + filled(text)
+    lines = textwrap.dedent(text.lstrip("\b\n")).splitlines()
+    return "".join([".Bd -literal -offset indent\n", *(f"{escape(x)}\n" for x in lines), ".Ed\n"])
+
+
+def filled(text: str) -> str:
+    """Running text: a new sentence begins a new line, as mdoc(7) asks."""
+    sentences = re.split(r"(?<=[.!?]) +|(?<=[.!?][)'\"\]]) +", " ".join(text.split()))
+    wrapped = (
+        textwrap.wrap(sentence, WIDTH, break_long_words=False, break_on_hyphens=False)
+        for sentence in sentences
+    )
+    return "".join(f"{escape(line)}\n" for lines in wrapped for line in lines)
+
+
+def quoted(text: str) -> str:
+    """One argument of a macro, whatever it looks like."""
+    escaped = escape(text)
+    return f'"{escaped}"' if re.search(r"\W", text) else escaped
+
+
+def escape(text: str) -> str:
+    """Text that roff(7) prints as it is, in ASCII."""
+    shown = "".join(_character(char) for char in text)
+    return rf"\&{shown}" if shown.startswith(".") else shown
+
+
+def _character(char: str) -> str:
+    if char in _SPECIAL:
+        return _SPECIAL[char]
+    return char if char.isascii() else f"\\[u{ord(char):04X}]"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the page of the tool that is named."""
+    if len(arguments) != 1 or arguments[0] not in TOOLS:
+        print(f"usage: python -m coord.cli.manual {'|'.join(TOOLS)}", file=sys.stderr)
+        return 2
+    tool = arguments[0]
+    group: click.Group = importlib.import_module(f"coord.cli.{tool}").cli
+    sys.stdout.write(page(tool, group))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""What people see on a terminal: the same facts as the JSON, drawn with rich.
+
+Texts from the journals are data: control characters are shown, never obeyed, and
+nothing in them is taken for rich's own markup.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from coord.cli.kit import plain
+from coord.core import units
+
+Row = Mapping[str, Any]
+
+_STATUS_STYLE = {
+    "ready": "green", "claimed": "yellow", "blocked": "red", "deferred": "dim",
+    "closed": "dim", "deleted": "dim",
+}  # fmt: skip
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def text(value: object, style: str = "") -> Text:
+    """A value as it may safely stand on a terminal."""
+    return Text(plain(str(value)), style=style)
+
+
+def state_word(row: Row) -> str:
+    """One word for what an item is: its status, or why it is not ready."""
+    if row["status"] != "open":
+        return str(row["status"])
+    for word in ("ready", "blocked_by", "deferred"):
+        if row.get(word):
+            return word.removesuffix("_by")
+    return "open"
+
+
+def items(rows: Iterable[Row]) -> None:
+    """A list of work items."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "P", "state", "type"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("title", ratio=1)
+    for row in rows:
+        word = state_word(row)
+        table.add_row(
+            text(row["work_id"]), str(row["priority"]),
+            text(word, _STATUS_STYLE.get(word, "")), text(row["type"]), _title(row),
+        )  # fmt: skip
+    _console().print(table)
+
+
+def _title(row: Row) -> Text:
+    shown = text(row["title"])
+    for label in row.get("labels", ()):
+        shown.append(f" #{plain(label)}", "cyan")
+    if "claim" in row:
+        shown.append(f" ({plain(row['claim']['agent_id'])})", "yellow")
+    for reason in row.get("reasons", ()):
+        shown.append(f"\n{plain(reason)}", "dim")
+    return shown
+
+
+def card(row: Row) -> None:
+    """One item, readable."""
+    console = _console()
+    console.print(text(f"{row['work_id']}  {row['title']}", "bold"))
+    line = f"{state_word(row)} · {row['type']} · P{row['priority']}"
+    console.print(text(line, _STATUS_STYLE.get(state_word(row), "")))
+    for name, value in _facts(row):
+        console.print(text(f"  {name}: ", "dim") + text(value))
+    for paragraph in str(row.get("description", "")).splitlines():
+        console.print(text(f"  {paragraph}"))
+    for comment in row.get("comments", ()):
+        head = f"  {units.show_instant(comment['at_ms'])} {comment['by']}: "
+        console.print(text(head, "dim") + text(comment["text"]))
+
+
+def _facts(row: Row) -> Iterable[tuple[str, str]]:
+    if "claim" in row:
+        claim = row["claim"]
+        until = units.show_instant(claim["expires_at_ms"])
+        yield "claimed by", f"{claim['agent_id']} until {until} (fence {claim['fence']})"
+    for name in ("resolution", "close_why", "assignee", "external_ref"):
+        if row.get(name):
+            yield name.replace("_", " "), str(row[name])
+    for name in ("due_ms", "defer_until_ms", "created_at_ms", "updated_at_ms", "closed_at_ms"):
+        if row.get(name):
+            yield name.removesuffix("_ms").replace("_", " "), units.show_instant(row[name])
+    if row.get("labels"):
+        yield "labels", ", ".join(row["labels"])
+    for group in ("links", "linked_from"):
+        for kind, others in row.get(group, {}).items():
+            arrow = kind if group == "links" else f"{kind} (from)"
+            yield arrow.replace("_", " "), ", ".join(others)
+    for check in row.get("acceptance", ()):
+        yield "acceptance", check["text"]
+    for lost in row.get("conflicts", ()):
+        yield "lost edit", f"{lost['field']}: {lost['lost']!r} by {lost['lost_by']}"
+
+
+def tree(rows: Iterable[Row]) -> None:
+    """Items indented by their depth."""
+    console = _console()
+    for row in rows:
+        indent = "  " * row["depth"]
+        if row.get("unknown"):
+            console.print(text(f"{indent}{row['work_id']} (unknown here)", "dim"))
+            continue
+        again = " (seen above)" if row.get("seen") else ""
+        word = state_word(row)
+        console.print(
+            text(f"{indent}{row['work_id']} ")
+            + text(word, _STATUS_STYLE.get(word, ""))
+            + text(f" {row['title']}{again}")
+        )
+
+
+def history(rows: Iterable[Row]) -> None:
+    """The changes of an item, a line each."""
+    console = _console()
+    for row in rows:
+        who = row.get("by", row["agent_id"])
+        line = text(f"{units.show_instant(row['at_ms'])} ", "dim") + text(f"{who} ", "cyan")
+        line += text(row["type"].partition(".")[2])
+        for name, change in row.get("changes", {}).items():
+            if change.get("from") is not None:
+                line += text(f" {name}: {change['from']} → {change.get('to', '(none)')}")
+        if row.get("text"):
+            line += text(f" {row['text']}")
+        if row.get("why"):
+            line += text(f" ({row['why']})", "dim")
+        if "problem" in row:
+            line += text(f" [{row['problem']['code']}: {row['problem']['message']}]", "red")
+        console.print(line)
+
+
+def events(rows: Iterable[Row]) -> None:
+    """Events, a line each."""
+    console = _console()
+    for row in rows:
+        console.print(event_line(row))
+
+
+def event_line(row: Row) -> Text:
+    """One event: when, who, what, about what."""
+    line = text(f"{row['ts'][11:19]} ", "dim") + text(f"{row['actor']['agent_id']} ", "cyan")
+    line += text(row["type"])
+    for name in ("work_id", "agent_id", "run_id", "thread_id"):
+        if name in row.get("refs", {}):
+            line += text(f" {row['refs'][name]}", "bold")
+    body = row.get("body", {})
+    for name in ("title", "text", "as", "why"):
+        if isinstance(body.get(name), str):
+            line += text(f" {body[name][:80]}")
+    return line
+
+
+def facts(rows: Iterable[Row]) -> None:
+    """Rows of any shape, their values in columns."""
+    listed = list(rows)
+    names = list(dict.fromkeys(name for row in listed for name in row))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name)
+    for row in listed:
+        table.add_row(*(text(row.get(name, "")) for name in names))
+    _console().print(table)
+
+
+def account(row: Row) -> None:
+    """What an import did, and where each field of the file went."""
+    console = _console()
+    counts = ("items", "dependencies", "comments", "deletions", "events")
+    console.print(text(", ".join(f"{row[name]} {name}" for name in counts)))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("field", "present", "kept as", "in extra", "dropped"):
+        table.add_column(name)
+    for name, entry in row["fields"].items():
+        kept = ", ".join(f"{ours} {count}" for ours, count in entry["kept"].items())
+        table.add_row(
+            text(name), str(entry["present"]), text(kept), str(entry["extra"]),
+            str(entry["dropped"]),
+        )  # fmt: skip
+    console.print(table)
+    for bad in row["bad"]:
+        console.print(text(f"line {bad['line']}: {bad['field']} {bad['reason']}", "red"))
+    for work_id in row["held"]:
+        console.print(text(f"{work_id} is claimed: not closed by this import", "yellow"))
+    console.print(text("the account balances" if row["balances"] else "SOMETHING WAS DROPPED"))

@@ -1,0 +1,39 @@
+"""`wk`: work items. What is to be done, who has it, what blocks it."""
+
+import click
+
+from coord.cli import kit
+
+_VERBS = {
+    "create": "coord.cli.wk.create:create",
+    "show": "coord.cli.wk.show:show",
+    "list": "coord.cli.wk.list:list_items",
+    "ready": "coord.cli.wk.list:ready",
+    "update": "coord.cli.wk.update:update",
+    "comment": "coord.cli.wk.update:comment",
+    "claim": "coord.cli.wk.claim:claim",
+    "renew": "coord.cli.wk.claim:renew",
+    "release": "coord.cli.wk.claim:release",
+    "close": "coord.cli.wk.close:close",
+    "reopen": "coord.cli.wk.close:reopen",
+    "dep": "coord.cli.wk.dep:dep",
+    "log": "coord.cli.wk.log:log",
+    "watch": "coord.cli.wk.watch:watch",
+    "import": "coord.cli.wk.transfer:import_items",
+    "export": "coord.cli.wk.transfer:export",
+}
+
+
+@click.group(cls=kit.LazyGroup, verbs=_VERBS, invoke_without_command=False)
+@click.version_option(package_name="coord-kernel", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Work items: what is to be done, who has it, what blocks it.
+
+    Items live as events in the repository's .coord folder, shared by every linked
+    worktree. Verbs print JSON Lines in a pipe and tables on a terminal.
+    """
+
+
+def main() -> None:
+    """Entry point of `wk`."""
+    kit.run(cli, "wk")

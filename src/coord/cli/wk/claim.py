@@ -1,0 +1,214 @@
+"""`wk claim`, `renew`, `release`: who has an item, until when."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from coord.cli import kit
+from coord.cli.wk import common
+from coord.cli.wk.list import filters, where_of
+from coord.core import arbiter, settings, units
+from coord.core.draft import Draft
+from coord.core.problem import State
+from coord.core.wk import request
+from coord.edge.index import views
+from coord.edge.writing import Desk, Written
+from coord.errors import NO, Refusal
+
+# Every so many claims, `--next` takes the oldest ready item whatever its priority, so
+# that urgent work without end cannot starve it.
+_OLDEST_EVERY = 8
+_CANDIDATES = 50
+_PASSED_OVER = ("held", "not_ready", "fenced", "wrong_state")
+
+
+class Span(click.ParamType[int]):
+    """A span of time in milliseconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return value if isinstance(value, int) else units.parse_duration(str(value))
+
+
+@kit.command("claim", writes=True)
+@click.argument("work_id", required=False, metavar="[ID]")
+@click.option("--next", "take_next", is_flag=True, help="Take the next ready item.")
+@click.option("--ttl", type=Span(), metavar="SPAN", help="For how long; 30m unless configured.")
+@click.option("--take-over", is_flag=True, help="Take what another session of mine holds.")
+@click.option("--anyway", is_flag=True, help="Also when it is deferred or needs something.")
+@filters
+def claim(
+    call: kit.Call,
+    work_id: str | None,
+    take_next: bool,
+    ttl: int | None,
+    take_over: bool,
+    anyway: bool,
+    **options: Any,
+) -> int:
+    """Claim the item ID, or with --next the next ready one: exactly one agent wins.
+
+    --next takes by priority, then age; every eighth claim takes the oldest, so that
+    nothing waits for ever. The answer says who confirmed it: `host` means that nobody
+    who shares this .coord folder can have it too. A claim ends by `wk close`, by
+    `wk release`, or when its time is over; whatever its holder writes about the item
+    prolongs it.
+
+    \b
+    Exits: 1 --next: nothing is ready; 3 no such item; 5 somebody holds it, or it is
+           closed or not ready; 7 this store's clock is wrong.
+    Example: wk claim --next --type bug --ttl 1h
+    """
+    if bool(work_id) == take_next:
+        raise Refusal("usage", "give either an ID or --next", "wk claim --help")
+    chosen = {"ttl": ttl, "take_over": take_over, "anyway": anyway}
+    with call.desk() as desk:
+        written = (
+            _claim_next(call, desk, options, chosen)
+            if work_id is None
+            else _claim_one(call, desk, common.resolve(desk.index, work_id), chosen)
+        )
+        if written is not None and not written.is_duplicate and not call.dry_run:
+            desk.write()
+    if written is None:
+        call.note("nothing is ready")
+        return NO
+    call.acknowledge([written], _say, ident="work_id")
+    return 0
+
+
+def _say(raw: kit.Row) -> str:
+    refs, body = raw["refs"], raw["body"]
+    until = units.show_instant(body["expires_at_ms"])
+    return f"{refs['work_id']} claimed until {until} (fence {body['fence']})"
+
+
+def _claim_next(
+    call: kit.Call, desk: Desk, options: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> Written | None:
+    where = where_of(call, desk.index, options)
+    oldest = desk.index.count_of("work.claimed") % _OLDEST_EVERY == _OLDEST_EVERY - 1
+    query = views.Query(
+        desk.judged_at_ms, "ready", where, "created" if oldest else "priority", _CANDIDATES
+    )
+    while True:
+        found = views.work_ids(desk.index.connection, query)
+        for work_id in found:
+            try:
+                return _claim_one(call, desk, work_id, chosen)
+            except Refusal as refusal:
+                if refusal.code not in _PASSED_OVER:
+                    raise
+        if len(found) < _CANDIDATES:
+            return None
+        query = replace(query, offset=query.offset + _CANDIDATES)
+
+
+def _claim_one(call: kit.Call, desk: Desk, work_id: str, chosen: Mapping[str, Any]) -> Written:
+    state = desk.state(f"work/{work_id}")
+    author = desk.author
+    held = state.get("claim")
+    if held and arbiter.runs(held, desk.judged_at_ms):
+        ours = (held["agent_id"], held["session_id"]) == (author.agent_id, author.session_id)
+        if ours and not call.key:
+            return Written(_event_of(desk, held["event_id"]), is_duplicate=True)
+    lease_id = common.fresh_id(desk, author, call.key, "lease-", "work.claimed")
+    ttl_ms = chosen["ttl"] or default_ttl_ms(desk)
+    fact = request.claim(state, lease_id, ttl_ms, chosen["take_over"], chosen["anyway"])
+    try:
+        return desk.take(call.draft(*fact))
+    except Refusal as refusal:
+        if refusal.code == "held" and refusal.facts.get("holder") == author.agent_id:
+            refusal.hint = f"another session of yours: wk claim {work_id} --take-over"
+        raise
+
+
+def _event_of(desk: Desk, event_id: str) -> Mapping[str, Any]:
+    raw = desk.index.event(event_id)
+    assert raw is not None, "a hold comes from an event"
+    return raw
+
+
+def default_ttl_ms(desk: Desk) -> int:
+    """How long a claim runs when nobody says otherwise."""
+    return settings.in_force(desk, "claim.ttl_ms", "~")
+
+
+def _held(desk: Desk, work_id: str) -> State:
+    """The item's state, if its claim is the actor's."""
+    state = desk.state(f"work/{work_id}")
+    author, held = desk.author, state.get("claim")
+    if held is None:
+        raise Refusal(
+            "not_held", f"{work_id} is not claimed", f"wk claim {work_id}", work_id=work_id
+        )
+    if held["agent_id"] != author.agent_id:
+        hint = "a person, or the agent's owner, may break it: wk release --break --why TEXT"
+        raise Refusal(
+            "not_held", arbiter.held_text(held), hint, work_id=work_id, holder=held["agent_id"]
+        )
+    return state
+
+
+@kit.command("renew", writes=True)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--ttl", type=Span(), metavar="SPAN", help="For how long from now.")
+def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
+    """Prolong my claims on the items ID... .
+
+    A claim whose time is over is claimed anew, with a new fence, if nobody has it.
+
+    \b
+    Exits: 3 no such item; 5 it is not mine, or somebody has it by now.
+    Example: wk renew wk-7k2m --ttl 2h
+    """
+    written = call.record(lambda desk: _renewals(call, desk, ids, ttl))
+    call.acknowledge(written, _say_renewed, ident="work_id")
+
+
+def _renewals(call: kit.Call, desk: Desk, ids: Sequence[str], ttl: int | None) -> Iterator[Draft]:
+    for text in ids:
+        state = _held(desk, common.resolve(desk.index, text))
+        held = state["claim"]
+        ttl_ms = ttl or held["ttl_ms"]
+        if not arbiter.runs(held, desk.judged_at_ms):
+            lease_id = common.fresh_id(desk, desk.author, "", "lease-", "work.claimed")
+            yield call.draft(*request.claim(state, lease_id, ttl_ms, True, True))
+            continue
+        refs = {key: held[key] for key in ("resource", "lease_id")}
+        body = {"ttl_ms": ttl_ms, "expires_at_ms": 0}
+        yield call.draft("work.renewed", {"work_id": state["work_id"], **refs}, body)
+
+
+def _say_renewed(raw: kit.Row) -> str:
+    until = units.show_instant(raw["body"]["expires_at_ms"])
+    return f"{raw['refs']['work_id']} is yours until {until}"
+
+
+@kit.command("release", writes=True)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--break", "break_", is_flag=True, help="End somebody else's claim; needs --why.")
+def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
+    """Give the items ID... back: they are ready for others at once.
+
+    \b
+    Exits: 3 no such item; 4 not allowed to break it; 5 it is not mine.
+    Example: wk release wk-7k2m --why "I lack the credentials"
+    """
+    if break_ and not call.why:
+        raise Refusal("usage", "--break needs --why: its holder will ask")
+    written = call.record(lambda desk: _releases(call, desk, ids, break_))
+    call.acknowledge(written, lambda raw: f"{raw['refs']['work_id']} released", ident="work_id")
+
+
+def _releases(call: kit.Call, desk: Desk, ids: Sequence[str], break_: bool) -> Iterator[Draft]:
+    for text in ids:
+        work_id = common.resolve(desk.index, text)
+        state = desk.state(f"work/{work_id}")
+        if not break_ or "claim" not in state:
+            state = _held(desk, work_id)
+        refs = {"work_id": work_id, "lease_id": state["claim"]["lease_id"]}
+        yield call.draft("work.released", refs, {"break": True} if break_ else {})

@@ -1,0 +1,34 @@
+"""`wk log`: the history of an item."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from coord.cli import kit
+from coord.cli.wk import common
+from coord.core.wk import history
+
+
+@kit.command("log")
+@click.argument("work_id", metavar="ID")
+def log(call: kit.Call, work_id: str) -> None:
+    """Print every change of the item ID, oldest first: who, when, why, from what to what.
+
+    What was refused stands there too, with its problem.
+
+    \b
+    Exits: 3 no such item.
+    Example: wk log wk-7k2m
+    """
+    with call.reading() as known:
+        whole = common.resolve(known, work_id)
+        events = known.of_entity(f"work/{whole}")
+        rows = list(history.history(events, whole, known))
+    call.emit(rows, _table, ident="event_id")
+
+
+def _table(rows: list[Mapping[str, Any]]) -> None:
+    from coord.cli import tables
+
+    tables.history(rows)

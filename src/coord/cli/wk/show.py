@@ -1,0 +1,56 @@
+"""`wk show`: everything about items."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from coord.cli import kit
+from coord.cli.wk import common
+from coord.core.wk import fields, view
+from coord.edge import blobs
+from coord.edge.index import Index, views
+
+
+@kit.command("show")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def show(call: kit.Call, ids: Sequence[str]) -> None:
+    """Print everything known about the items ID... .
+
+    An ID may be shortened to a unique prefix of three or more characters. Values that
+    lost a concurrent edit stand under `conflicts`.
+
+    \b
+    Exits: 3 there is no such item, or the prefix fits several.
+    Example: wk show wk-7k2m
+    """
+    with call.reading() as known:
+        now_ms = call.query_now(known)
+        rows = [_row(call, known, common.resolve(known, text), now_ms) for text in ids]
+    call.emit(rows, _cards)
+
+
+def _row(call: kit.Call, known: Index, work_id: str, now_ms: int) -> dict[str, Any]:
+    row = view.whole(common.state_of(known, work_id), now_ms, common.is_open_in(known))
+    row.update(_incoming(known, work_id))
+    for holder in (row, *row.get("comments", ())):
+        for name in ("description", "text"):
+            if fields.is_blob(holder.get(name)):
+                text = blobs.load(call.place.store, holder[name])
+                holder[name] = holder[name] if text is None else text
+    return row
+
+
+def _incoming(known: Index, work_id: str) -> dict[str, Any]:
+    """The items that link here: `linked_from` by kind."""
+    groups: dict[str, list[str]] = {}
+    for kind, other in views.linked_to(known.connection, work_id):
+        groups.setdefault(kind, []).append(other)
+    return {"linked_from": groups} if groups else {}
+
+
+def _cards(rows: list[dict[str, Any]]) -> None:
+    from coord.cli import tables
+
+    for row in rows:
+        tables.card(row)

@@ -1,0 +1,1 @@
+"""Pure decisions: no disk, clock, chance or environment."""

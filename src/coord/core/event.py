@@ -1,0 +1,207 @@
+"""What an event is, how its id carries time, and which entities it belongs to.
+
+An event is one immutable JSON object (DESIGN §4). Its id is a ULID whose first
+ten characters are milliseconds; ids are compared as strings. Reading checks only
+what folds rely on; `edge.schemas` checks the rest for whatever comes from outside.
+
+    type's first word   journal   entity whose fold reads it
+    work, artifact      wk        work/<refs.work_id>
+    agent               ev        agent/<refs.agent_id>, "*" for all agents
+    config              ev        config/<body.key>
+    lease, msg, run     theirs    work/<refs.work_id> where one is named
+    anything else       ev        work/<refs.work_id> where one is named
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+MAX_LINE_BYTES = 64 * 1024
+QUARANTINE_MS = 5 * 60 * 1000
+VERSION = 1
+
+KEY_ORDER = (
+    "event_id", "ts", "project", "type", "actor", "refs", "body", "cause", "links",
+    "idempotency_key", "writer", "seq", "prev", "v",
+)  # fmt: skip
+JOURNALS = {"work": "wk", "artifact": "wk", "lease": "lease", "msg": "msg", "run": "run"}
+TOOLS = ("wk", "ev", "lease", "msg", "run")
+RESERVED = frozenset({"work", "artifact", "lease", "msg", "run", "agent", "config"})
+# Where an event is written is not part of what it says: a line that was written
+# again under another replica is the same event.
+POSITION_KEYS = ("writer", "seq", "prev")
+# Parts of a body that say when it was judged: a retry of the same request differs.
+MINTED = frozenset({"fence", "expires_at_ms", "base"})
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+EVENT_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
+AGENT_ID = re.compile(r"(agent|human|bot):[^\s\x00-\x1f\x7f]{1,120}")
+WRITER = re.compile(r"[a-z0-9-]{1,64}\.[a-z2-7]{6}")
+_RANDOM_BITS = 80
+_DIGIT = {char: value for value, char in enumerate(CROCKFORD)}
+
+
+class Event(NamedTuple):
+    """One event as folds see it; `raw` keeps every key, known or not."""
+
+    event_id: str
+    type: str
+    agent_id: str
+    session_id: str
+    refs: Mapping[str, Any]
+    body: Mapping[str, Any]
+    key: str
+    writer: str
+    raw: Mapping[str, Any]
+
+    @property
+    def time_ms(self) -> int:
+        """The hybrid clock's instant, milliseconds since the epoch."""
+        return time_of(self.event_id)
+
+
+def fault_in(raw: object) -> str:
+    """Name what keeps a parsed line from being read as an event; "" if nothing does."""
+    if not isinstance(raw, dict):
+        return "is not a JSON object"
+    event_id, kind, actor = raw.get("event_id"), raw.get("type"), raw.get("actor")
+    if not (isinstance(event_id, str) and EVENT_ID.fullmatch(event_id)):
+        return "event_id is not a ULID"
+    if not (isinstance(kind, str) and TYPE.fullmatch(kind)):
+        return "type is not a dotted lower-case name"
+    if not (isinstance(actor, dict) and isinstance(actor.get("agent_id"), str)):
+        return "actor.agent_id is missing"
+    if not isinstance(raw.get("writer"), str) or not isinstance(raw.get("seq"), int):
+        return "writer or seq is missing"
+    return _fault_in_parts(raw, actor)
+
+
+def _fault_in_parts(raw: Mapping[str, Any], actor: Mapping[str, Any]) -> str:
+    for name in ("refs", "body"):
+        if not isinstance(raw.get(name, {}), dict):
+            return f"{name} is not an object"
+    if not isinstance(actor.get("session_id", ""), str):
+        return "actor.session_id is not a string"
+    if not isinstance(raw.get("idempotency_key", ""), str):
+        return "idempotency_key is not a string"
+    return ""
+
+
+def from_raw(raw: Mapping[str, Any]) -> Event:
+    """Read a parsed line that `fault_in` found nothing in."""
+    actor = raw["actor"]
+    return Event(
+        raw["event_id"],
+        raw["type"],
+        actor["agent_id"],
+        actor.get("session_id", ""),
+        raw.get("refs") or {},
+        raw.get("body") or {},
+        raw.get("idempotency_key", ""),
+        raw["writer"],
+        raw,
+    )
+
+
+def journal_of(kind: str) -> str:
+    """The tool in whose folder events of this type are written."""
+    return JOURNALS.get(kind.partition(".")[0], "ev")
+
+
+def entity_of(raw: Mapping[str, Any]) -> str:
+    """The entity whose fold reads this event, or "" for one that nothing folds."""
+    word = raw["type"].partition(".")[0]
+    refs = raw.get("refs") or {}
+    if word == "agent":
+        return _named("agent", refs.get("agent_id"))
+    if word == "config":
+        return _named("config", (raw.get("body") or {}).get("key"))
+    return _named("work", refs.get("work_id"))
+
+
+def _named(family: str, name: object) -> str:
+    return f"{family}/{name}" if isinstance(name, str) and name else ""
+
+
+def key_scope(raw: Mapping[str, Any]) -> str:
+    """What an idempotency key is unique in: agent, type and key; "" without a key."""
+    key = raw.get("idempotency_key")
+    return f"{raw['actor']['agent_id']}\n{raw['type']}\n{key}" if key else ""
+
+
+def content_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The event without where it is written, for comparing two lines."""
+    return {key: value for key, value in raw.items() if key not in POSITION_KEYS}
+
+
+def says_the_same(one: Event, other: Event) -> bool:
+    """Whether two events under one idempotency key state the same fact."""
+    return one.refs == other.refs and _fact(one.body) == _fact(other.body)
+
+
+def _fact(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in MINTED}
+
+
+def time_of(event_id: str) -> int:
+    """Milliseconds since the epoch that an event id carries."""
+    value = 0
+    for char in event_id[:10]:
+        value = value * 32 + _DIGIT[char]
+    return value
+
+
+def encode_id(time_ms: int, random: int) -> str:
+    """A ULID of 48 bits of time and 80 bits of chance."""
+    value = (time_ms << _RANDOM_BITS) | random
+    return "".join(CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def decode_id(event_id: str) -> tuple[int, int]:
+    """The time in milliseconds and the random part of an event id."""
+    value = 0
+    for char in event_id:
+        value = value * 32 + _DIGIT[char]
+    return value >> _RANDOM_BITS, value & ((1 << _RANDOM_BITS) - 1)
+
+
+def first_id_at(time_ms: int) -> str:
+    """The smallest event id of a millisecond; every later event's is at least it."""
+    return encode_id(max(0, time_ms), 0)
+
+
+def next_id(newest: str, now_ms: int, entropy: bytes) -> str:
+    """The hybrid clock's next id: past the wall clock's millisecond and past `newest`.
+
+    newest: the largest id folded in the store or written by this writer, or "".
+    entropy: at least 16 random bytes.
+    While the wall clock is not past `newest`, its millisecond stays and the random
+    part grows by 1…2^48: two clones that saw the same newest id must not mint the
+    same next one, which growing by one would make them do.
+    """
+    fresh = int.from_bytes(entropy[:10], "big")
+    if not newest:
+        return encode_id(now_ms, fresh)
+    time_ms, random = decode_id(newest)
+    if now_ms > time_ms:
+        return encode_id(now_ms, fresh)
+    random += 1 + int.from_bytes(entropy[10:16], "big")
+    return encode_id(time_ms + (random >> _RANDOM_BITS), random & ((1 << _RANDOM_BITS) - 1))
+
+
+def horizon(now_ms: int) -> str:
+    """The first event id that is quarantined at this wall clock."""
+    return first_id_at(now_ms + QUARANTINE_MS + 1)
+
+
+def slug(text: str) -> str:
+    """A text as a file name's part: `agent:Bo Ray` becomes `agent-bo-ray`.
+
+    A long or empty one ends in a hash, so that two never meet by being cut.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if plain and len(plain) <= 48:
+        return plain
+    return f"{plain[:39]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")

@@ -1,0 +1,222 @@
+"""Events in, states and problems out: the one fold that every tool shares.
+
+An *entity* (a work item, an agent, a setting) is folded from its own events,
+sorted by event_id, by its tool's table `type -> step`. A step answers a patch
+(the keys of the state that change; `GONE` removes one) or a `Problem`; it never
+raises because of data. Besides its own entity a step may read, through `World`,
+other entities' states, and the engine reads two things for every event:
+
+    idempotency   a later event of one (agent, type, key) that says the same has
+                  no effect; one that says something else is `key_reused`
+    pauses        what a paused agent takes has no effect; what it gives back or
+                  tells stands, marked
+
+Both are judged as of the event's own id, so every replica agrees. `fold` does it
+all in memory and is the definition; `edge.index` keeps the same answers on disk
+by calling the same `advance`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from coord.core import event as events_module
+from coord.core import registry, settings
+from coord.core.event import Event
+from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
+from coord.core.wk import item
+
+Step = Callable[[State, Event, World], Patch | Problem]
+
+
+def _ignored(_state: State, _event: Event, _world: World) -> Patch:
+    """Types of later versions change nothing."""
+    return {}
+
+
+FAMILIES: Mapping[str, tuple[Mapping[str, Step], Step]] = {
+    "work": (item.STEPS, item.otherwise),
+    "agent": (registry.STEPS, _ignored),
+    "config": (settings.STEPS, _ignored),
+}
+# What others read is folded first.
+ORDER = ("config", "agent", "work")
+
+# What a paused agent may not do: take something, or lift its own pause.
+TAKES = frozenset({
+    "work.claimed", "work.accepted", "work.renewed", "work.closed",
+    "lease.acquire", "lease.renew", "run.claimed", "run.renewed", "agent.resumed",
+})  # fmt: skip
+
+
+class Folded(NamedTuple):
+    """All states by entity, and every problem in order of event_id."""
+
+    states: Mapping[str, State]
+    problems: Sequence[Problem]
+
+
+def advance(
+    entity: str, state: State, event: Event, world: World
+) -> tuple[State, Sequence[Problem]]:
+    """Fold one more event into an entity; `event` is newer than all folded before.
+
+    state: {} before the first event; never changed in place.
+    Returns the new state and the problems this event caused.
+    """
+    marks: list[Problem] = []
+    if event.key:
+        repeat = _repeat_of_key(event, world)
+        if repeat is not None:
+            if repeat.code == "duplicate":
+                return state, ()
+            marks.append(repeat)
+    refused = pause_problem(event, world)
+    if refused is not None:
+        if not refused.stands:
+            return state, (*marks, refused)
+        marks.append(refused)
+    steps, otherwise = FAMILIES[entity.partition("/")[0]]
+    outcome = steps.get(event.type, otherwise)(state, event, world)
+    if isinstance(outcome, Problem):
+        return state, (*marks, outcome)
+    return _patched(state, outcome, event, marks), marks
+
+
+def _patched(state: State, patch: Patch, event: Event, marks: list[Problem]) -> State:
+    if not patch:
+        return state
+    changed = {**state, **patch}
+    noted = changed.pop(NOTE, None)
+    if noted is not None:
+        marks.append(noted)
+    changed["last"] = event.event_id
+    return {key: value for key, value in changed.items() if value is not GONE}
+
+
+def _repeat_of_key(event: Event, world: World) -> Problem | None:
+    earlier = [e for e in world.keyed(event) if e.event_id < event.event_id]
+    if not earlier:
+        return None
+    if any(events_module.says_the_same(e, event) for e in earlier):
+        return Problem(event.event_id, "duplicate", "")
+    return Problem(
+        event.event_id,
+        "key_reused",
+        f"key {event.key!r} already stands for {earlier[0].event_id}, which says something else",
+        stands=True,
+    )
+
+
+def pause_problem(event: Event, world: World) -> Problem | None:
+    """The pause that binds the author of this event; `stands` for what it gives or tells."""
+    pause = registry.pause_of(world, event.agent_id, event.event_id)
+    if pause is None:
+        return None
+    text = f"{event.agent_id} was paused by {pause['by']}: {pause['why']}"
+    confirmed = event.body.get("confirmed") == "remote"
+    stands = event.type not in TAKES or confirmed
+    if event.type == "agent.resumed" and event.agent_id.startswith("human:"):
+        stands = True
+    return Problem(event.event_id, "paused", text, stands=stands)
+
+
+def in_order(events: Iterable[Event], now_ms: int) -> tuple[list[Event], list[Problem]]:
+    """Sort by event_id, drop repeats, leave out what is quarantined at `now_ms`."""
+    horizon = events_module.horizon(now_ms)
+    kept: list[Event] = []
+    problems: dict[str, Problem] = {}
+    for event in sorted((e for e in events if e.event_id < horizon), key=_by_id):
+        if not kept or kept[-1].event_id != event.event_id:
+            kept.append(event)
+            continue
+        kept[-1], problem = settled((kept[-1], event))
+        if problem is not None:
+            problems[problem.event_id] = problem
+    return kept, list(problems.values())
+
+
+def settled(variants: Sequence[Event]) -> tuple[Event, Problem | None]:
+    """Choose among events of one id: the one whose content sorts first.
+
+    So the choice depends on nothing else. Returns it, and the problem `id_reused`
+    unless all say the same.
+    """
+    contents = [(_by_content(event), number) for number, event in enumerate(variants)]
+    chosen = variants[min(contents)[1]]
+    if len({content for content, _ in contents}) == 1:
+        return chosen, None
+    text = "two different events have this id; the one that sorts first is used"
+    return chosen, Problem(chosen.event_id, "id_reused", text)
+
+
+def _by_id(event: Event) -> str:
+    return event.event_id
+
+
+def _by_content(event: Event) -> str:
+    return canonical(events_module.content_of(event.raw))
+
+
+def canonical(value: object) -> str:
+    """A text that is equal exactly for equal JSON values, whatever their key order."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k!r}:{canonical(value[k])}" for k in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(canonical(part) for part in value) + "]"
+    return repr(value)
+
+
+def fold_entity(entity: str, ordered: Iterable[Event], world: World) -> tuple[State, list[Problem]]:
+    """Fold one entity from nothing; `ordered` comes from `in_order`."""
+    state: State = {}
+    problems: list[Problem] = []
+    for event in ordered:
+        state, found = advance(entity, state, event, world)
+        problems.extend(found)
+    return state, problems
+
+
+class _Memory:
+    """A `World` of states folded so far and of all keyed events."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+        self._keyed: dict[str, list[Event]] = {}
+
+    def note_key(self, event: Event) -> None:
+        self._keyed.setdefault(events_module.key_scope(event.raw), []).append(event)
+
+    def state(self, entity: str) -> State:
+        return self.states.get(entity, {})
+
+    def keyed(self, event: Event) -> Sequence[Event]:
+        return self._keyed.get(events_module.key_scope(event.raw), ())
+
+
+def fold(events: Iterable[Event], now_ms: int) -> Folded:
+    """Fold everything in memory: the definition of every answer the tools give.
+
+    Permuting, repeating or splitting `events` changes nothing; unknown types and
+    keys change nothing; a bad event never stops the fold.
+    """
+    ordered, problems = in_order(events, now_ms)
+    groups: dict[str, list[Event]] = {}
+    world = _Memory()
+    for event in ordered:
+        if event.key:
+            world.note_key(event)
+        entity = events_module.entity_of(event.raw)
+        if entity:
+            groups.setdefault(entity, []).append(event)
+    for family in ORDER:
+        for entity, group in groups.items():
+            if entity.startswith(family + "/"):
+                state, found = fold_entity(entity, group, world)
+                problems.extend(found)
+                if state:
+                    world.states[entity] = state
+    return Folded(world.states, sorted(problems, key=_by_event))
+
+
+def _by_event(problem: Problem) -> tuple[str, str, str]:
+    return problem.event_id, problem.code, problem.message

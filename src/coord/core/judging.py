@@ -1,0 +1,118 @@
+"""Whether an event may be written here and now: the fold's answer, and more.
+
+A write is first folded into the state as it stands; what the fold would call a
+problem is refused. Then come the rules that only hold where and when one writes,
+for which every replica need not agree: what another host's clock may still hold,
+what this host has promised, whether the items named exist, whether needs would go
+round in a circle. `ev emit` and the tools' own verbs pass through here alike.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from coord.core import arbiter, event, fold
+from coord.core.event import Event
+from coord.core.problem import Problem, State, World
+from coord.core.wk import item, view
+
+EXCLUSIVE = frozenset({"work.claimed", "work.accepted", "lease.acquire", "run.claimed"})
+
+
+class Here(World, Protocol):
+    """What may be read when judging a write."""
+
+    def is_open(self, work_id: str) -> bool | None:
+        """Whether an item is still to be done; None when it is not known."""
+
+    def needs_of(self, work_id: str) -> Iterable[str]:
+        """The items that an item needs."""
+
+    def is_ours(self, hold: arbiter.Hold) -> bool:
+        """Whether a hold was acquired in this store."""
+
+    @property
+    def skew_ms(self) -> int:
+        """How much longer than its expiry another store's hold is respected."""
+
+
+Rule = Callable[[Event, State, Here], Problem | None]
+
+
+def judge(written: Event, here: Here) -> tuple[State, Problem | None]:
+    """Judge a write against what is known here.
+
+    Returns the state of its entity after it, and why it is refused, or None.
+    """
+    entity = event.entity_of(written.raw)
+    if not entity:
+        return {}, fold.pause_problem(written, here)
+    state = here.state(entity)
+    after, problems = fold.advance(entity, state, written, here)
+    for problem in problems:
+        if not problem.stands or _is_refused_here(problem, written):
+            return state, problem
+    if written.type.startswith("work.") and "held" in {p.code for p in problems}:
+        return state, problems[-1]
+    rule = RULES.get(written.type)
+    return after, rule(written, state, here) if rule else None
+
+
+def _is_refused_here(problem: Problem, written: Event) -> bool:
+    """Marks that the fold lets stand, for they may come from elsewhere, but a writer not."""
+    if problem.code == "paused":
+        return not (written.type == "agent.resumed" and written.agent_id.startswith("human:"))
+    return problem.code in ("exists", "key_reused")
+
+
+def _claim(written: Event, state: State, here: Here) -> Problem | None:
+    wanted = arbiter.hold_from(written)
+    assert not isinstance(wanted, Problem), "the fold has accepted it"
+    hold = arbiter.standing_in_way(
+        item.domain_of(state),
+        wanted,
+        written.time_ms,
+        is_ours=here.is_ours,
+        skew_ms=here.skew_ms,
+        take_over=written.body.get("take_over") is True,
+    )
+    if hold is not None:
+        return Problem(written.event_id, "held", arbiter.held_text(hold))
+    if wanted["fence"] <= state.get("fence", 0):
+        text = f"fence {wanted['fence']} is not above {state['fence']}, the largest known"
+        return Problem(written.event_id, "fenced", text)
+    return _readiness(written, state, here)
+
+
+def _readiness(written: Event, state: State, here: Here) -> Problem | None:
+    if written.body.get("anyway") is True:
+        return None
+    if view.is_deferred(state, written.time_ms):
+        return Problem(written.event_id, "not_ready", f"{state['work_id']} is deferred")
+    needs = view.open_needs(state, here.is_open)
+    if needs:
+        text = f"{state['work_id']} needs {', '.join(needs)}, which is not closed"
+        return Problem(written.event_id, "not_ready", text)
+    return None
+
+
+def _link(written: Event, state: State, here: Here) -> Problem | None:
+    kind, target = written.body["kind"], written.body["target"]
+    if here.is_open(target) is None and "imported" not in written.body:
+        return Problem(written.event_id, "unknown_work", f"no work item {target} is known")
+    if kind not in ("needs", "parent") or "imported" in written.body:
+        return None
+    below: Callable[[str], Iterable[str]] = here.needs_of
+    if kind == "parent":
+        below = _parents_in(here)
+    path = view.needs_cycle(state["work_id"], target, below)
+    if path:
+        word = " needs " if kind == "needs" else " is part of "
+        return Problem(written.event_id, "cycle", f"that would be a circle: {word.join(path)}")
+    return None
+
+
+def _parents_in(here: Here) -> Callable[[str], Iterable[str]]:
+    return lambda work_id: view.targets(here.state(f"work/{work_id}"), "parent")
+
+
+RULES: Mapping[str, Rule] = {"work.claimed": _claim, "work.linked": _link}

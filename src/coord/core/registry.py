@@ -1,0 +1,101 @@
+"""The registry of agents: who they are, how they listen, and who paused them.
+
+A pause binds by event_id: it holds for what its agent writes with a larger id,
+until a resume. `agent/*` is everybody but people: the kill switch must not lock
+out whoever is to lift it. Only a human lifts a pause that a human set.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coord.core.event import Event
+from coord.core.problem import Patch, Problem, State, World
+
+EVERYBODY = "*"
+MODES = ("listening", "episodic", "human")
+FIELDS = {
+    "name": str, "kind": str, "owner": str, "mode": str, "period_ms": int, "capabilities": list,
+}  # fmt: skip
+
+
+def is_human(agent_id: str) -> bool:
+    """Whether a person acts, by the id's kind."""
+    return agent_id.startswith("human:")
+
+
+def _registered(state: State, event: Event, _world: World) -> Patch | Problem:
+    fields: dict[str, Any] = {}
+    for name, kind in FIELDS.items():
+        if name in event.body:
+            value = event.body[name]
+            if type(value) is not kind:
+                return Problem(event.event_id, "bad_data", f"{name} is not a {kind.__name__}")
+            fields[name] = value
+    fields.setdefault("registered_at_ms", state.get("registered_at_ms", event.time_ms))
+    if "owner" in fields:
+        fields["owners"] = [*state.get("owners", []), [event.event_id, fields["owner"]]]
+    return {"agent_id": event.refs["agent_id"], **fields}
+
+
+def _paused(state: State, event: Event, _world: World) -> Patch | Problem:
+    pauses = state.get("pauses", [])
+    if pauses and "until" not in pauses[-1]:
+        return {}
+    why = event.body.get("why")
+    pause = {
+        "since": event.event_id,
+        "by": event.agent_id,
+        "why": why if isinstance(why, str) else "no reason given",
+    }
+    return {"agent_id": event.refs["agent_id"], "pauses": [*pauses, pause]}
+
+
+def _resumed(state: State, event: Event, _world: World) -> Patch | Problem:
+    pauses = state.get("pauses", [])
+    if not pauses or "until" in pauses[-1]:
+        return Problem(event.event_id, "wrong_state", f"{event.refs['agent_id']} is not paused")
+    if is_human(pauses[-1]["by"]) and not is_human(event.agent_id):
+        text = f"only a human lifts the pause that {pauses[-1]['by']} set"
+        return Problem(event.event_id, "not_allowed", text)
+    lifted = {**pauses[-1], "until": event.event_id, "lifted_by": event.agent_id}
+    return {"pauses": [*pauses[:-1], lifted]}
+
+
+STEPS = {"agent.registered": _registered, "agent.paused": _paused, "agent.resumed": _resumed}
+
+
+def pause_of(world: World, agent_id: str, event_id: str) -> Mapping[str, Any] | None:
+    """The pause that binds this agent at this event id: {since, by, why, …}, or None."""
+    own = _pause_in(world.state(f"agent/{agent_id}"), event_id)
+    if own is not None or is_human(agent_id):
+        return own
+    return _pause_in(world.state(f"agent/{EVERYBODY}"), event_id)
+
+
+def _pause_in(state: State, event_id: str) -> Mapping[str, Any] | None:
+    for pause in state.get("pauses", ()):
+        if pause["since"] < event_id <= pause.get("until", "~"):
+            found: Mapping[str, Any] = pause
+            return found
+    return None
+
+
+def owner_of(world: World, agent_id: str, event_id: str) -> str:
+    """The human behind an agent as registered before this event; "" if nobody is."""
+    owner = ""
+    for since, name in world.state(f"agent/{agent_id}").get("owners", ()):
+        if since < event_id:
+            owner = name
+    return owner
+
+
+def view(state: State, world: World, now_id: str) -> dict[str, Any]:
+    """One agent as people and programs see it.
+
+    now_id: the id up to which pauses are judged.
+    """
+    shown = {key: value for key, value in state.items() if key not in ("pauses", "owners", "last")}
+    pause = pause_of(world, state["agent_id"], now_id)
+    if pause is not None:
+        shown["paused"] = {key: pause[key] for key in ("by", "why", "since")}
+    return shown

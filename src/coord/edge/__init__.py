@@ -1,0 +1,1 @@
+"""The outside: files, git, clock, processes. Decides nothing."""

@@ -1,0 +1,100 @@
+"""Long texts outside the line limit: `blobs/ab/abcdef…`, named by SHA-256.
+
+In the event stands `{"sha256", "body_bytes"}` where the text was; folds see only
+that. The longest texts of a body move out first, until the line fits.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from coord.core.event import MAX_LINE_BYTES
+from coord.edge import journal
+from coord.edge.store import refusing_disk_errors
+
+# Room for what the journal adds: writer, seq, prev, v.
+_SPARE_BYTES = 512
+_WORTH_BYTES = 256
+
+
+def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]:
+    """The event, with long texts of its body replaced until its line fits.
+
+    found: takes the texts that were replaced, by their SHA-256.
+    Titles and names stay: what cannot shrink is refused by the journal.
+    """
+    excess = len(orjson.dumps(raw)) + _SPARE_BYTES - MAX_LINE_BYTES
+    if excess <= 0:
+        return raw
+    body = orjson.loads(orjson.dumps(raw["body"]))
+    texts = sorted(_texts(body), key=lambda entry: len(entry[2]), reverse=True)
+    for holder, key, text in texts:
+        data = text.encode()
+        if excess <= 0 or len(data) < _WORTH_BYTES:
+            break
+        name = hashlib.sha256(data).hexdigest()
+        found[name] = data
+        holder[key] = {"sha256": name, "body_bytes": len(data)}
+        excess -= len(orjson.dumps(text)) - 100
+    return {**raw, "body": body}
+
+
+def _texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Every text in a body that may move out, with where it stands."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in list(entries):
+        if isinstance(value, str) and key not in ("title", "key", "why"):
+            yield node, key, value
+        elif isinstance(value, dict | list):
+            yield from _texts(value)
+
+
+def store(folder: str, found: Mapping[str, bytes]) -> None:
+    """Write blobs and wait until the disk has them; one that exists is left alone."""
+    for name, data in found.items():
+        target = path(folder, name)
+        if os.path.exists(target):
+            continue
+        with refusing_disk_errors(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            temporary = f"{target}.{os.getpid()}"
+            with open(temporary, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+            journal.sync_folder(os.path.dirname(target))
+            journal.sync_folder(os.path.join(folder, "blobs"))
+
+
+def named_in(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every blob that a body stands for a text with."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("sha256"), str) and isinstance(node.get("body_bytes"), int):
+            yield node
+        else:
+            for value in node.values():
+                yield from named_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from named_in(value)
+
+
+def path(folder: str, name: str) -> str:
+    """Where a blob is kept."""
+    return os.path.join(folder, "blobs", name[:2], name)
+
+
+def load(folder: str, blob: Mapping[str, Any]) -> str | None:
+    """A blob's text; None when it is not here or not what its name says."""
+    try:
+        with open(path(folder, str(blob["sha256"])), "rb") as stream:
+            data = stream.read()
+    except OSError:
+        return None
+    if hashlib.sha256(data).hexdigest() != blob["sha256"]:
+        return None
+    return data.decode(errors="replace")

@@ -1,0 +1,50 @@
+"""The wall clock and chance, both frozen by the environment in tests."""
+
+import hashlib
+import os
+import time
+
+from coord.edge import environment
+from coord.errors import Refusal
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch; `COORD_NOW_MS` freezes it."""
+    frozen = environment.get(environment.NOW_MS)
+    if not frozen:
+        return time.time_ns() // 1_000_000
+    if not frozen.isdigit():
+        raise Refusal("usage", f"{environment.NOW_MS}={frozen!r} is not a number of milliseconds")
+    return int(frozen)
+
+
+class Chance:
+    """Random bytes; `COORD_SEED` makes them repeatable.
+
+    salt: what distinguishes one use of the seed from the next, such as the newest
+    event id: two commands in a row must not draw the same bytes.
+    """
+
+    def __init__(self, salt: str = "") -> None:
+        self._seed = environment.get(environment.SEED)
+        self._salt = salt
+        self._draws = 0
+
+    def draw(self, count: int) -> bytes:
+        """`count` random bytes, at most 32."""
+        if not self._seed:
+            return os.urandom(count)
+        self._draws += 1
+        text = f"{self._seed}\n{self._salt}\n{self._draws}"
+        return hashlib.sha256(text.encode()).digest()[:count]
+
+    def name(self, length: int) -> str:
+        """A random lower-case base32 word of at most 16 characters."""
+        return base32(self.draw(16))[:length]
+
+
+def base32(data: bytes) -> str:
+    """Lower-case base32 without padding, from the end of `data`."""
+    number = int.from_bytes(data, "big")
+    digits = "abcdefghijklmnopqrstuvwxyz234567"
+    return "".join(digits[(number >> shift) & 31] for shift in range(0, len(data) * 8, 5))

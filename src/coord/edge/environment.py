@@ -1,0 +1,15 @@
+"""Every environment variable that the tools read, and nothing else."""
+
+import os
+
+DIR = "COORD_DIR"
+AGENT = "COORD_AGENT"
+SESSION = "COORD_SESSION"
+CAUSE = "COORD_CAUSE"
+NOW_MS = "COORD_NOW_MS"
+SEED = "COORD_SEED"
+
+
+def get(name: str) -> str:
+    """The variable's value, or "" when it is not set."""
+    return os.environ.get(name, "")

@@ -1,0 +1,127 @@
+"""The disposable cache of folds: the same answers as `core.fold`, without the wait.
+
+Open it, `catch_up`, ask. Catching up reads only new bytes, folds new events into
+the states they touch, and refolds from the beginning what an older event touched.
+Reverse edges need no table of their own: who reads an agent's pauses, a setting or
+an idempotency key can be found among the events after it.
+
+Missing, damaged, of another format or boot, on a disk that cannot lock or write:
+rebuilt, or built in memory for this one command.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from coord.core import event as events
+from coord.edge import journal
+from coord.edge.index import database, reading
+from coord.edge.index.building import Builder
+from coord.edge.index.database import Database, Unusable
+from coord.edge.index.lookup import Lookup
+
+__all__ = ["DAMAGE", "Index", "Unusable", "discard", "opened"]
+
+# What asking a damaged index raises.
+DAMAGE = (sqlite3.DatabaseError, reading.Changed)
+
+
+class Index(Lookup):
+    """The folded state of one store, as of the last `catch_up`."""
+
+    def __init__(self, folder: str, db: Database) -> None:
+        super().__init__(folder, db.connection)
+        self._database = db
+
+    def catch_up(self, now_ms: int) -> None:
+        """Fold what the journals hold beyond what was folded before."""
+        if self._is_current(now_ms):
+            return
+        self._database.lock(exclusive=True)
+        try:
+            if not self._is_current(now_ms):
+                self._update(now_ms)
+        finally:
+            self._database.lock(exclusive=False)
+
+    def _is_current(self, now_ms: int) -> bool:
+        if not self._database.is_good():
+            return False
+        with contextlib.suppress(reading.Changed):
+            new = reading.unread(journal.segments(self.folder), self.marks())
+            return not new and not self.horizon_moves(events.horizon(now_ms))
+        return False
+
+    def _update(self, now_ms: int) -> None:
+        if self._database.is_good():
+            try:
+                with self._database.writing():
+                    Builder(self).catch_up(events.horizon(now_ms))
+                return
+            except reading.Changed:
+                self.forget_cached()
+        self._rebuild(now_ms)
+
+    def _rebuild(self, now_ms: int) -> None:
+        self._database.restart()
+        self.connection = self._database.connection
+        self.forget_cached()
+        self.connection.execute("PRAGMA cache_size=-65536")
+        with self._database.writing():
+            Builder(self).build(events.horizon(now_ms))
+        self.connection.execute("PRAGMA cache_size=-2000")
+
+    def keep(self, key: str, value: str) -> None:
+        """Remember something that can be found again: a cache, not a fact."""
+        self._database.lock(exclusive=True)
+        with self._database.writing():
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+        self._database.lock(exclusive=False)
+
+    def close(self) -> None:
+        """Let the file and its lock go."""
+        self.close_files()
+        self._database.close()
+
+
+@contextlib.contextmanager
+def opened(folder: str, now_ms: int) -> Iterator[Index]:
+    """The index of a store, caught up; in memory where the file cannot be used.
+
+    folder: the `.coord` folder. now_ms: the wall clock.
+    """
+    index = _caught_up(folder, now_ms)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _caught_up(folder: str, now_ms: int) -> Index:
+    try:
+        index = Index(folder, database.on_disk(os.path.join(folder, "local")))
+    except Unusable:
+        return _in_memory(folder, now_ms)
+    try:
+        index.catch_up(now_ms)
+    except sqlite3.DatabaseError:
+        # The file is damaged where it was not looked at first, or its disk is full.
+        index.close()
+        return _in_memory(folder, now_ms)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _in_memory(folder: str, now_ms: int) -> Index:
+    index = Index(folder, database.in_memory())
+    index.catch_up(now_ms)
+    return index
+
+
+def discard(local: str) -> None:
+    """Put a damaged index out of the way, so that the next use makes a new one."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(local, database.NAME))

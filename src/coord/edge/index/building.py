@@ -1,0 +1,326 @@
+"""Filling the index: lines to rows, then rows to folded states.
+
+    build      read everything, make the SQL indexes, fold every entity once
+    catch_up   read new bytes; an entity whose new events are all newer than what it
+               has folded is advanced, any other is folded anew from its events
+
+What an entity read besides itself is judged as of each event's own id, so a change
+to an agent or a setting touches the entities of later events only, and a keyed
+event those of later events with its key.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from coord.core import event as events
+from coord.core import fold
+from coord.core.event import Event
+from coord.core.problem import Problem, State
+from coord.edge import journal
+from coord.edge.index import reading, schema, views
+from coord.edge.index.lookup import Place
+from coord.edge.journal import Line
+
+if TYPE_CHECKING:
+    from coord.edge.index import Index
+
+_BATCH = 2000
+_INSERT_EVENT = (
+    "INSERT INTO event(id, e, seg, offset, size, type, agent, key) VALUES(?,?,?,?,?,?,?,?)"
+)
+Raw = Mapping[str, Any]
+
+
+class Builder:
+    """One catch-up or build, inside the index's write transaction."""
+
+    def __init__(self, index: "Index") -> None:
+        self.index = index
+        self.sql = index.connection
+        self._names: dict[str, int] = {}
+        self._counts: dict[int, int] = {}
+        self._entities: dict[str, int] = {}
+        # What an incremental catch-up has to fold: entity to its new events.
+        self._fresh: dict[str, list[Event]] | None = None
+        self._refold: set[str] = set()
+
+    def build(self, horizon: str) -> None:
+        """Fill an empty index from all journals."""
+        for group in reading.journals(journal.segments(self.index.folder)):
+            try:
+                for found in reading.whole_journal(group):
+                    self._add(found)
+            except reading.Changed:
+                self._forget(group)
+                for found in reading.all_lines(group):
+                    self._add(found)
+        for statement in schema.INDEXES.split(";\n"):
+            self.sql.execute(statement)
+        self._settle_repeats()
+        self._finish_names(horizon)
+        for family in fold.ORDER:
+            self._fold_family(family, horizon)
+
+    def catch_up(self, horizon: str) -> None:
+        """Read new bytes and fold what they touch; raises `Changed` for a rebuild."""
+        self._fresh = {}
+        marks = self.index.marks()
+        before = self.index.meta("horizon")
+        moved = self._touched_by_horizon(*sorted((before, horizon)))
+        for segment in reading.unread(journal.segments(self.index.folder), marks):
+            tip = self.index.tip(segment.tool, segment.writer)
+            mark = marks.get(reading.key_of(segment))
+            self._add(reading.new_lines(segment, mark, tip), mark)
+        self._finish_names(horizon)
+        self._refold |= moved
+        self._fold_fresh(horizon)
+
+    def _forget(self, group: Sequence[journal.Segment]) -> None:
+        first = group[0]
+        named = (first.tool, first.writer)
+        where = "SELECT seg FROM segment WHERE tool=? AND writer=?"
+        self.sql.execute(f"DELETE FROM event WHERE seg IN ({where})", named)
+        for table in ("damage", "segment", "journal"):
+            self.sql.execute(f"DELETE FROM {table} WHERE tool=? AND writer=?", named)
+
+    def _add(self, found: reading.Found, mark: reading.Mark | None = None) -> None:
+        """Store one segment's new lines and how far it was read."""
+        segment = found.segment
+        seg = self._mark_segment(found, mark)
+        if found.tip.seq:
+            self.sql.execute(
+                "INSERT OR REPLACE INTO journal VALUES(?,?,?,?,?)",
+                (segment.tool, segment.writer, found.tip.seq, found.tip.digest, found.tip.event_id),
+            )
+        for seq, offset, code, message in found.damages:
+            self.sql.execute(
+                "INSERT INTO damage VALUES(?,?,?,?,?,?,?)",
+                (segment.tool, segment.writer, seq, segment.path, offset, code, message),
+            )
+        if self._fresh is None:
+            self.sql.executemany(_INSERT_EVENT, (self._row(line, seg) for line in found.lines))
+            return
+        for line in found.lines:
+            self._add_fresh(line, seg)
+
+    def _mark_segment(self, found: reading.Found, mark: reading.Mark | None) -> int:
+        segment = found.segment
+        cursor = self.sql.execute(
+            "INSERT OR REPLACE INTO segment VALUES(?,?,?,?,?,?,?,?)",
+            (mark.seg if mark else None, *reading.key_of(segment), *found.mark),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _row(self, line: Line, seg: int) -> tuple[Any, ...]:
+        raw = line.raw
+        assert raw is not None
+        entity = events.entity_of(raw)
+        kind = self._name(raw["type"])
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return (
+            raw["event_id"],
+            self._entity(entity) if entity else None,
+            seg,
+            line.offset,
+            line.size,
+            kind,
+            self._name(raw["actor"]["agent_id"]),
+            events.key_scope(raw) or None,
+        )
+
+    def _name(self, text: str) -> int:
+        number = self._names.get(text)
+        if number is None:
+            number = self._numbered("name", "i", "text", text)
+            self._names[text] = number
+        return number
+
+    def _entity(self, name: str) -> int:
+        number = self._entities.get(name)
+        if number is None:
+            number = self._numbered("entity", "e", "name", name)
+            self._entities[name] = number
+        return number
+
+    def _numbered(self, table: str, column: str, text_column: str, text: str) -> int:
+        row = self.sql.execute(
+            f"SELECT {column} FROM {table} WHERE {text_column}=?", (text,)
+        ).fetchone()
+        if row:
+            return int(row[0])
+        cursor = self.sql.execute(f"INSERT INTO {table}({text_column}) VALUES(?)", (text,))
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _finish_names(self, horizon: str) -> None:
+        self.sql.executemany(
+            "UPDATE name SET events = coalesce(events, 0) + ? WHERE i = ?",
+            [(count, number) for number, count in self._counts.items()],
+        )
+        self.sql.execute("INSERT OR REPLACE INTO meta VALUES('horizon', ?)", (horizon,))
+
+    def _add_fresh(self, line: Line, seg: int) -> None:
+        """Store one new line of a catch-up, unless it repeats an event."""
+        assert line.raw is not None
+        assert self._fresh is not None
+        event = events.from_raw(line.raw)
+        same_id = self.sql.execute(
+            "SELECT n FROM event WHERE id=? LIMIT 1", (event.event_id,)
+        ).fetchone()
+        self.sql.execute(_INSERT_EVENT, self._row(line, seg))
+        if same_id:
+            self._settle_id(event.event_id)
+            return
+        entity = events.entity_of(line.raw)
+        if entity:
+            self._fresh.setdefault(entity, []).append(event)
+        if event.key:
+            self._refold |= self._later_with_key(event)
+
+    def _later_with_key(self, event: Event) -> set[str]:
+        rows = self.sql.execute(
+            "SELECT entity.name FROM event JOIN entity USING(e) WHERE key=? AND id>?",
+            (events.key_scope(event.raw), event.event_id),
+        )
+        return {row[0] for row in rows}
+
+    def _settle_repeats(self) -> None:
+        """After a build: keep one row of each event that stands in several lines."""
+        rows = self.sql.execute("SELECT id FROM event GROUP BY id HAVING count(*) > 1")
+        for (event_id,) in rows.fetchall():
+            self._settle_id(event_id)
+
+    def _settle_id(self, event_id: str) -> None:
+        """Keep the row that folds for this id; the others leave their entities."""
+        rows = self.sql.execute(
+            "SELECT n, seg, offset, size, entity.name FROM event LEFT JOIN entity USING(e)"
+            " WHERE id=?",
+            (event_id,),
+        ).fetchall()
+        variants = [(events.from_raw(self.index.event_at(Place(*r[1:4]))), r) for r in rows]
+        kept, problem = fold.settled([event for event, _ in variants])
+        keeper = next(row for event, row in variants if event is kept)
+        for _, row in variants:
+            if row is not keeper:
+                self.sql.execute("DELETE FROM event WHERE n=?", (row[0],))
+            if row[4]:
+                self._refold.add(row[4])
+        # The kept variant may belong elsewhere than the one that was folded before.
+        entity = events.entity_of(kept.raw)
+        if entity:
+            self._refold.add(entity)
+        if problem is not None:
+            self.sql.execute("DELETE FROM problem WHERE e=0 AND event_id=?", (event_id,))
+            self._note_problems(0, [problem])
+
+    def _note_problems(self, number: int, problems: Iterable[Problem]) -> None:
+        self.sql.executemany(
+            "INSERT INTO problem VALUES(?,?,?,?,?)",
+            [(number, p.event_id, p.code, p.message, p.stands) for p in problems],
+        )
+
+    def _touched_by_horizon(self, low: str, high: str) -> set[str]:
+        rows = self.sql.execute(
+            "SELECT DISTINCT entity.name FROM event JOIN entity USING(e) WHERE id>=? AND id<?",
+            (low, high),
+        )
+        return {row[0] for row in rows}
+
+    def _fold_fresh(self, horizon: str) -> None:
+        """Fold the new events, and again whatever they reach, others' readers last."""
+        assert self._fresh is not None
+        for family in fold.ORDER:
+            touched = {e for e in (*self._fresh, *self._refold) if e.startswith(family + "/")}
+            for entity in sorted(touched):
+                oldest = self._fold_one(entity, horizon)
+                if family != "work" and oldest:
+                    self._refold |= self._readers(oldest)
+
+    def _readers(self, since: str) -> set[str]:
+        """The work items with events late enough to have read an agent or a setting."""
+        rows = self.sql.execute(
+            "SELECT DISTINCT entity.name FROM event JOIN entity USING(e)"
+            " WHERE id > ? AND entity.name LIKE 'work/%'",
+            (since,),
+        )
+        return {row[0] for row in rows}
+
+    def _fold_one(self, entity: str, horizon: str) -> str:
+        """Bring one entity up to date; answers the oldest event id that changed it."""
+        assert self._fresh is not None
+        number = self._entity(entity)
+        fresh = sorted((e for e in self._fresh.get(entity, ()) if e.event_id < horizon), key=_id_of)
+        row = self.sql.execute("SELECT last, state FROM entity WHERE e=?", (number,)).fetchone()
+        last = row[0] or ""
+        if entity in self._refold or (fresh and fresh[0].event_id <= last):
+            self._fold_anew([number], horizon)
+            return fresh[0].event_id if fresh and entity not in self._refold else " "
+        if fresh:
+            state: State = orjson.loads(row[1]) if row[1] else {}
+            state, problems = self._advanced(entity, state, fresh)
+            self._note_problems(number, problems)
+            self._store(number, entity, state, fresh[-1].event_id)
+            return fresh[0].event_id
+        return ""
+
+    def _advanced(
+        self, entity: str, state: State, fresh: Sequence[Event]
+    ) -> tuple[State, list[Problem]]:
+        problems: list[Problem] = []
+        for event in fresh:
+            state, found = fold.advance(entity, state, event, self.index)
+            problems.extend(found)
+        return state, problems
+
+    def _fold_family(self, family: str, horizon: str) -> None:
+        """Fold all entities of a family from their events, some thousand at a time."""
+        rows = self.sql.execute(
+            "SELECT e FROM entity WHERE name >= ? AND name < ?", (family + "/", family + "0")
+        )
+        numbers = [row[0] for row in rows]
+        for start in range(0, len(numbers), _BATCH):
+            self._fold_anew(numbers[start : start + _BATCH], horizon, is_new=True)
+
+    def _fold_anew(self, numbers: Sequence[int], horizon: str, is_new: bool = False) -> None:
+        for number, entity, group in self._grouped(numbers, horizon):
+            ordered, _ = fold.in_order(group, events.time_of(horizon))
+            state, problems = fold.fold_entity(entity, ordered, self.index)
+            if not is_new:
+                self.sql.execute("DELETE FROM problem WHERE e=?", (number,))
+            self._note_problems(number, problems)
+            last = ordered[-1].event_id if ordered else ""
+            self._store(number, entity, state, last, is_new)
+
+    def _grouped(
+        self, numbers: Sequence[int], horizon: str
+    ) -> Iterator[tuple[int, str, list[Event]]]:
+        marks = ",".join("?" * len(numbers))
+        names = dict(self.sql.execute(f"SELECT e, name FROM entity WHERE e IN ({marks})", numbers))
+        groups: dict[int, list[Event]] = {number: [] for number in numbers}
+        rows = self.sql.execute(
+            f"SELECT e, seg, offset, size FROM event WHERE e IN ({marks}) AND id < ?"
+            " ORDER BY seg, offset",
+            (*numbers, horizon),
+        )
+        for number, *place in rows:
+            groups[number].append(events.from_raw(self.index.event_at(Place(*place))))
+        for number, group in groups.items():
+            yield number, names[number], group
+
+    def _store(
+        self, number: int, entity: str, state: State, last: str, is_new: bool = False
+    ) -> None:
+        self.sql.execute(
+            "UPDATE entity SET last=?, state=? WHERE e=?",
+            (last, orjson.dumps(state) if state else None, number),
+        )
+        self.index.remember(entity, state)
+        if entity.startswith("work/"):
+            views.store_item(self.sql, number, state, is_new)
+
+
+def _id_of(event: Event) -> str:
+    return event.event_id

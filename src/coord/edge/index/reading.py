@@ -1,0 +1,190 @@
+"""What is new in the journals since they were last read, and how far each goes.
+
+Inode and time prove nothing (git reuses both), so a segment is known to continue
+what was read when the last line read is still there, byte for byte. Where it is
+not, or where new lines do not continue the chain, `Changed` asks for everything to
+be read anew, and then `core.chain` sorts the damaged journal's lines.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from coord.core import chain
+from coord.edge import journal
+from coord.edge.journal import Line, Segment, Tip
+
+
+class Changed(Exception):
+    """Bytes that were read before are no longer there as they were."""
+
+
+class Mark(NamedTuple):
+    """How far a segment was read: its number `seg`, size, and the last line's place."""
+
+    seg: int
+    size: int
+    last_offset: int
+    last_size: int
+    last_digest: str
+
+
+class Found(NamedTuple):
+    """New lines of one segment: those to use, those that are damaged, and its marks."""
+
+    segment: Segment
+    lines: Sequence[Line]
+    damages: Sequence[tuple[int, int, str, str]]
+    mark: tuple[int, int, int, str]
+    tip: Tip
+
+
+Key = tuple[str, str, int]
+
+
+def key_of(segment: Segment) -> Key:
+    """What names a segment in the index."""
+    return segment.tool, segment.writer, segment.number
+
+
+def unread(segments: Sequence[Segment], marks: Mapping[Key, Mark]) -> list[Segment]:
+    """The segments with bytes that were not read yet; raises `Changed`."""
+    if len(marks.keys() - {key_of(s) for s in segments}):
+        raise Changed("a segment is gone")
+    return [s for s in segments if _has_more(s, marks.get(key_of(s)))]
+
+
+def _has_more(segment: Segment, mark: Mark | None) -> bool:
+    if mark is None:
+        return segment.size > 0
+    if segment.size < mark.size:
+        raise Changed(f"{segment.path} is shorter than it was")
+    if mark.last_size and not _still_there(segment.path, mark):
+        raise Changed(f"{segment.path} was changed where it had been read")
+    return segment.size > mark.size
+
+
+def _still_there(path: str, mark: Mark) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.pread(descriptor, mark.last_size + 1, mark.last_offset)
+    finally:
+        os.close(descriptor)
+    return data[-1:] == b"\n" and journal.digest_of(data[:-1]) == mark.last_digest
+
+
+def new_lines(segment: Segment, mark: Mark | None, tip: Tip) -> Found:
+    """Read on where the mark says; raises `Changed` where the chain breaks."""
+    start = mark.size if mark else 0
+    data, _ = journal.read(segment.path, start)
+    good: list[Line] = []
+    damages: list[tuple[int, int, str, str]] = []
+    last = (mark.last_offset, mark.last_size, mark.last_digest) if mark else (0, 0, "")
+    for line in journal.lines(data, start):
+        last = (line.offset, line.size, line.digest)
+        raw = line.raw
+        if raw is None:
+            damages.append((0, line.offset, "unreadable", f"the line {line.fault}"))
+            continue
+        if raw["seq"] != tip.seq + 1 or raw.get("prev", "") != tip.digest:
+            raise Changed(f"{segment.path} breaks the chain at byte {line.offset}")
+        tip = Tip(raw["seq"], line.digest, raw["event_id"])
+        good.append(line)
+    return Found(segment, good, damages, (start + len(data), *last), tip)
+
+
+def all_lines(segments: Sequence[Segment]) -> Iterator[Found]:
+    """Every segment of one damaged journal, its lines sorted by `core.chain`."""
+    links: list[chain.Link] = []
+    places: list[tuple[int, int]] = []
+    for number, segment in enumerate(segments):
+        data, _ = journal.read(segment.path)
+        for line in journal.lines(data):
+            if line.raw is not None:
+                prev = line.raw.get("prev", "")
+                prev = prev if isinstance(prev, str) else ""
+                links.append(chain.Link(len(links), line.raw["seq"], prev, line.digest))
+                places.append((number, line.offset))
+    good, damages = chain.judge(links)
+    trusted = {places[place] for place in good}
+    tip_link = max((links[p] for p in good), key=_seq_of, default=None)
+    for number, segment in enumerate(segments):
+        mine = [
+            (d.seq, places[d.place][1], d.code, d.message)
+            for d in damages
+            if places[d.place][0] == number
+        ]
+        yield _sorted_segment(segment, number, trusted, mine, tip_link)
+
+
+def _seq_of(link: chain.Link) -> int:
+    return link.seq
+
+
+def _sorted_segment(
+    segment: Segment,
+    number: int,
+    trusted: set[tuple[int, int]],
+    damages: list[tuple[int, int, str, str]],
+    tip_link: chain.Link | None,
+) -> Found:
+    data, _ = journal.read(segment.path)
+    good, last, tip = [], (0, 0, ""), journal.NO_TIP
+    for line in journal.lines(data):
+        last = (line.offset, line.size, line.digest)
+        if line.raw is None:
+            damages.append((0, line.offset, "unreadable", f"the line {line.fault}"))
+        elif (number, line.offset) in trusted:
+            good.append(line)
+            if tip_link is not None and line.digest == tip_link.digest:
+                tip = Tip(line.raw["seq"], line.digest, line.raw["event_id"])
+    return Found(segment, good, damages, (len(data), *last), tip)
+
+
+def whole_journal(segments: Sequence[Segment]) -> Iterator[Found]:
+    """Every line of one journal from its beginning; raises `Changed` midway if damaged."""
+    tip = journal.NO_TIP
+    for segment in segments:
+        found = new_lines(segment, None, tip)
+        yield found
+        tip = found.tip
+
+
+def settled_journal(segments: Sequence[Segment]) -> list[Found]:
+    """Every line of one journal, damaged or not; all in memory at once."""
+    try:
+        return list(whole_journal(segments))
+    except Changed:
+        return list(all_lines(segments))
+
+
+def damage_of(segments: Sequence[Segment]) -> Iterator[dict[str, Any]]:
+    """What is wrong with one journal: {kind, code, tool, writer, seq?, path, offset, message}."""
+    try:
+        damages = [(f.segment, d) for f in whole_journal(segments) for d in f.damages]
+    except Changed:
+        damages = [(f.segment, d) for f in all_lines(segments) for d in f.damages]
+    for segment, (seq, offset, code, message) in damages:
+        row = {
+            "kind": "journal",
+            "code": code,
+            "tool": segment.tool,
+            "writer": segment.writer,
+            "seq": seq,
+            "path": segment.path,
+            "offset": offset,
+            "message": message,
+        }
+        yield {key: value for key, value in row.items() if (key, value) != ("seq", 0)}
+
+
+def journals(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """The segments grouped by journal, in order."""
+    group: list[Segment] = []
+    for segment in segments:
+        if group and (group[0].tool, group[0].writer) != (segment.tool, segment.writer):
+            yield group
+            group = []
+        group.append(segment)
+    if group:
+        yield group

@@ -1,0 +1,51 @@
+"""The index's tables: positions of events in the journals, and folded states.
+
+`FORMAT` changes with every change here or in what a fold answers; an index of
+another format is rebuilt. While a process writes, `user_version` is `DIRTY`: there
+is no journal file beside the database (see `edge.index.database`), so a writer
+that was killed leaves that mark, and the next one rebuilds.
+"""
+
+FORMAT = 1
+DIRTY = -1
+
+TABLES = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE segment(
+  seg INTEGER PRIMARY KEY, tool TEXT, writer TEXT, number INTEGER,
+  size INTEGER, last_offset INTEGER, last_size INTEGER, last_digest TEXT,
+  UNIQUE(tool, writer, number));
+CREATE TABLE journal(
+  tool TEXT, writer TEXT, seq INTEGER, digest TEXT, event_id TEXT,
+  PRIMARY KEY(tool, writer)) WITHOUT ROWID;
+CREATE TABLE name(i INTEGER PRIMARY KEY, text TEXT UNIQUE, events INTEGER);
+CREATE TABLE event(
+  n INTEGER PRIMARY KEY, id TEXT, e INTEGER, seg INTEGER, offset INTEGER, size INTEGER,
+  type INTEGER, agent INTEGER, key TEXT);
+CREATE TABLE entity(e INTEGER PRIMARY KEY, name TEXT UNIQUE, last TEXT, state BLOB);
+CREATE TABLE problem(e INTEGER, event_id TEXT, code TEXT, message TEXT, stands INTEGER);
+CREATE TABLE damage(
+  tool TEXT, writer TEXT, seq INTEGER, path TEXT, offset INTEGER, code TEXT, message TEXT);
+CREATE TABLE item(
+  e INTEGER PRIMARY KEY, work_id TEXT UNIQUE, live INTEGER, status TEXT, deleted INTEGER,
+  type TEXT, priority INTEGER, assignee TEXT, created_ms INTEGER, updated_ms INTEGER,
+  due_ms INTEGER, defer_ms INTEGER, claim_agent TEXT, claim_until INTEGER,
+  created_by TEXT, external_ref TEXT, resolution TEXT, title TEXT);
+CREATE TABLE link(e INTEGER, kind TEXT, target TEXT);
+CREATE TABLE label(e INTEGER, label TEXT);
+"""
+
+# Made after a bulk load: filling them line by line would double its time.
+INDEXES = """
+CREATE INDEX event_id ON event(id);
+CREATE INDEX event_entity ON event(e);
+CREATE INDEX event_key ON event(key) WHERE key IS NOT NULL;
+CREATE INDEX problem_entity ON problem(e);
+CREATE INDEX item_next ON item(priority, created_ms, work_id) WHERE live = 1;
+CREATE INDEX item_oldest ON item(created_ms, work_id) WHERE live = 1;
+CREATE INDEX item_agent ON item(claim_agent) WHERE claim_agent IS NOT NULL;
+CREATE INDEX link_from ON link(e, kind);
+CREATE INDEX link_to ON link(target, kind);
+CREATE INDEX label_of ON label(e);
+CREATE INDEX label_named ON label(label);
+"""

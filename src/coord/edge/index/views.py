@@ -1,0 +1,202 @@
+"""Work items as rows: what lists, filters and `ready` ask for, in SQL.
+
+An item is *ready* when it is open (or its claim is over), not deferred, and no item
+that it needs is still to be done. A need that no clone knows blocks nothing.
+`core.wk.view` is the definition; a property test holds both together.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from coord.core.problem import State
+
+BLOCKED = (
+    "EXISTS(SELECT 1 FROM link JOIN item AS need ON need.work_id = link.target"
+    " WHERE link.e = item.e AND link.kind = 'needs' AND need.status != 'closed')"
+)
+READY = f"live = 1 AND claim_until <= :now AND defer_ms <= :now AND NOT {BLOCKED}"
+IN_ORDER = "priority, created_ms, work_id"
+SORTS: Mapping[str, str] = {
+    "priority": IN_ORDER,
+    "created": "created_ms, work_id",
+    "updated": "updated_ms DESC, work_id",
+    "due": "due_ms IS NULL, due_ms, work_id",
+    "title": "title, work_id",
+    "id": "work_id",
+}
+# Filters by a column or by a table of many values; `:name` is bound to the value.
+FILTERS: Mapping[str, str] = {
+    "type": "type = :type",
+    "priority": "priority = :priority",
+    "assignee": "assignee = :assignee",
+    "created_by": "created_by = :created_by",
+    "external_ref": "external_ref = :external_ref",
+    "resolution": "resolution = :resolution",
+    "claimed_by": "claim_agent = :claimed_by AND claim_until > :now",
+    "label": "e IN (SELECT e FROM label WHERE label = :label)",
+    "without_label": "e NOT IN (SELECT e FROM label WHERE label = :without_label)",
+    "parent": "e IN (SELECT e FROM link WHERE kind = 'parent' AND target = :parent)",
+    "needs": "e IN (SELECT e FROM link WHERE kind = 'needs' AND target = :needs)",
+    "text": "title LIKE :text ESCAPE '\\'",
+    "due_before_ms": "due_ms < :due_before_ms",
+    "created_after_ms": "created_ms >= :created_after_ms",
+    "updated_after_ms": "updated_ms >= :updated_after_ms",
+}
+# What `--status` may say; all but the stored words are derived at :now.
+STATUSES: Mapping[str, str] = {
+    "open": "(status = 'open' OR (status = 'claimed' AND claim_until <= :now))",
+    "claimed": "status = 'claimed' AND claim_until > :now",
+    "submitted": "status = 'submitted'",
+    "closed": "status = 'closed' AND deleted = 0",
+    "deleted": "deleted = 1",
+    "ready": READY,
+    "blocked": f"live = 1 AND {BLOCKED}",
+    "deferred": "live = 1 AND defer_ms > :now",
+    "unfinished": "status != 'closed'",
+    "all": "deleted = 0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which items, in which order, how many.
+
+    where: names of `FILTERS` with their values. now_ms: see DESIGN §5.
+    """
+
+    now_ms: int
+    status: str = "unfinished"
+    where: Mapping[str, Any] = field(default_factory=dict)
+    sort: str = "priority"
+    limit: int = -1
+    offset: int = 0
+
+
+def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool) -> None:
+    """Write one item's rows; `is_new` says that it has none yet."""
+    if not is_new:
+        for table in ("item", "link", "label"):
+            sql.execute(f"DELETE FROM {table} WHERE e=?", (number,))
+    if not state:
+        return
+    claim = state.get("claim", {})
+    status = state["status"]
+    sql.execute(
+        "INSERT INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            number, state["work_id"], int(status in ("open", "claimed")), status,
+            int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
+            state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
+            state.get("defer_until_ms", 0), claim.get("agent_id"),
+            claim.get("expires_at_ms", 0), state["created_by"], state.get("external_ref"),
+            state.get("resolution"), state["title"],
+        ),
+    )  # fmt: skip
+    for kind, targets in state.get("links", {}).items():
+        rows = [(number, kind, target) for target in targets]
+        sql.executemany("INSERT INTO link VALUES(?,?,?)", rows)
+    if state["labels"]:
+        labels = [(number, label) for label in state["labels"]]
+        sql.executemany("INSERT INTO label VALUES(?,?)", labels)
+
+
+def _clause(query: Query) -> tuple[str, dict[str, Any]]:
+    conditions = [f"({STATUSES[query.status]})"]
+    conditions += [FILTERS[name] for name in query.where]
+    if query.status != "deleted":
+        conditions.append("deleted = 0")
+    return " AND ".join(conditions), {"now": query.now_ms, **query.where}
+
+
+def items(sql: sqlite3.Connection, query: Query) -> list[State]:
+    """The states of the items that a query finds."""
+    clause, values = _clause(query)
+    rows = sql.execute(
+        f"SELECT state FROM item JOIN entity USING(e) WHERE {clause}"
+        f" ORDER BY {SORTS[query.sort]} LIMIT :limit OFFSET :offset",
+        {**values, "limit": query.limit, "offset": query.offset},
+    )
+    return [orjson.loads(row[0]) for row in rows]
+
+
+def count(sql: sqlite3.Connection, query: Query) -> int:
+    """How many items a query finds, whatever its limit."""
+    clause, values = _clause(query)
+    row = sql.execute(f"SELECT count(*) FROM item WHERE {clause}", values).fetchone()
+    return int(row[0])
+
+
+def work_ids(sql: sqlite3.Connection, query: Query) -> list[str]:
+    """The ids of the items that a query finds."""
+    clause, values = _clause(query)
+    rows = sql.execute(
+        f"SELECT work_id FROM item WHERE {clause} ORDER BY {SORTS[query.sort]}"
+        " LIMIT :limit OFFSET :offset",
+        {**values, "limit": query.limit, "offset": query.offset},
+    )
+    return [row[0] for row in rows]
+
+
+def matching(sql: sqlite3.Connection, prefix: str, limit: int) -> list[tuple[str, str]]:
+    """Ids with titles that begin with `prefix`, in whole or after their `wk-`."""
+    found: dict[str, str] = {}
+    for start in (prefix, f"wk-{prefix}"):
+        rows = sql.execute(
+            "SELECT work_id, title FROM item WHERE work_id >= ? AND work_id < ?"
+            " ORDER BY work_id LIMIT ?",
+            (start, start + "\U0010ffff", limit),
+        )
+        found.update(rows.fetchall())
+    return list(found.items())[:limit]
+
+
+def statuses(sql: sqlite3.Connection, work_ids: Sequence[str]) -> dict[str, str]:
+    """The stored status of each of these items that exists."""
+    marks = ",".join("?" * len(work_ids))
+    rows = sql.execute(f"SELECT work_id, status FROM item WHERE work_id IN ({marks})", work_ids)
+    return dict(rows.fetchall())
+
+
+def linked_to(sql: sqlite3.Connection, work_id: str) -> list[tuple[str, str]]:
+    """The items that link to this one: (kind, work_id), sorted."""
+    rows = sql.execute(
+        "SELECT kind, work_id FROM link JOIN item USING(e) WHERE target = ? ORDER BY kind, work_id",
+        (work_id,),
+    )
+    return rows.fetchall()
+
+
+def needs_of(sql: sqlite3.Connection, work_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The needs of these items: (item, needed)."""
+    marks = ",".join("?" * len(work_ids))
+    yield from sql.execute(
+        "SELECT work_id, target FROM item JOIN link USING(e)"
+        f" WHERE kind = 'needs' AND work_id IN ({marks})",
+        work_ids,
+    )
+
+
+def all_links(sql: sqlite3.Connection, kind: str) -> Iterator[tuple[str, str]]:
+    """Every link of a kind between items that are still to be done."""
+    yield from sql.execute(
+        "SELECT item.work_id, link.target FROM link JOIN item USING(e)"
+        " JOIN item AS other ON other.work_id = link.target"
+        " WHERE link.kind = ? AND item.status != 'closed' AND other.status != 'closed'"
+        " ORDER BY item.work_id, link.target",
+        (kind,),
+    )
+
+
+def next_boundary(sql: sqlite3.Connection, now_ms: int) -> int | None:
+    """When the passing of time alone next makes an item ready; None for never."""
+    row = sql.execute(
+        "SELECT min(at) FROM (SELECT min(claim_until) AS at FROM item"
+        " WHERE live = 1 AND claim_until > :now"
+        " UNION ALL SELECT min(defer_ms) FROM item WHERE live = 1 AND defer_ms > :now)",
+        {"now": now_ms},
+    ).fetchone()
+    return None if row[0] is None else int(row[0])

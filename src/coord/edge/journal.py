@@ -1,0 +1,275 @@
+"""Journals on disk: append lines, read lines; nothing is ever rewritten.
+
+    .coord/<tool>/<writer>.<NNNN>.jsonl    one writer's segments, 0001 upward
+
+Appending happens under `flock` on the tool's folder: begin with a newline if the
+last byte is none, write the batch, `fdatasync`, then answer. Reading goes up to
+the last newline. The chain (`seq`, `prev`) is over raw bytes.
+Source: coord-journal(5).
+"""
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from coord.core import event as events
+from coord.edge import store
+from coord.errors import Refusal
+
+SEGMENT_BYTES = 1 << 20
+_NAME = re.compile(r"(?P<writer>[^/]+)\.(?P<number>\d{4,})\.jsonl")
+_TAIL_BYTES = 2 * events.MAX_LINE_BYTES
+
+
+class Segment(NamedTuple):
+    """One file of a journal, as the folder lists it."""
+
+    tool: str
+    writer: str
+    number: int
+    path: str
+    size: int
+
+
+class Line(NamedTuple):
+    """One line as read: `raw` is None when `fault` names why it cannot be used.
+
+    offset: of its first byte in the segment; size: bytes without the newline.
+    """
+
+    offset: int
+    size: int
+    digest: str
+    raw: Mapping[str, Any] | None
+    fault: str
+
+
+class Tip(NamedTuple):
+    """How far a journal goes: its newest line's number, hash and event id."""
+
+    seq: int
+    digest: str
+    event_id: str
+
+
+NO_TIP = Tip(0, "", "")
+
+
+def digest_of(line: bytes) -> str:
+    """First 32 hex digits of the SHA-256 of a line without its newline."""
+    return hashlib.sha256(line).hexdigest()[:32]
+
+
+def segments(folder: str) -> list[Segment]:
+    """All segments in the store, by tool, writer and number."""
+    found = []
+    for tool in events.TOOLS:
+        try:
+            entries = list(os.scandir(os.path.join(folder, tool)))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            match = _NAME.fullmatch(entry.name)
+            if match:
+                size = entry.stat().st_size
+                number = int(match["number"])
+                found.append(Segment(tool, match["writer"], number, entry.path, size))
+    return sorted(found, key=_by_journal)
+
+
+def _by_journal(segment: Segment) -> tuple[str, str, int]:
+    return segment.tool, segment.writer, segment.number
+
+
+def read(path: str, start: int = 0) -> tuple[bytes, int]:
+    """The bytes from `start` up to the last newline, and the file's whole size."""
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        data = stream.read()
+    return data[: data.rfind(b"\n") + 1], start + len(data)
+
+
+def lines(data: bytes, start: int = 0) -> Iterator[Line]:
+    """The lines of `data`, which ends in a newline; `start` is its offset.
+
+    Empty lines are passed over: an append after a torn line leaves none, but
+    other hands may.
+    """
+    offset = start
+    for line in data.split(b"\n")[:-1]:
+        if line:
+            raw, fault = parse(line)
+            yield Line(offset, len(line), digest_of(line), raw, fault)
+        offset += len(line) + 1
+
+
+def parse(line: bytes) -> tuple[Mapping[str, Any] | None, str]:
+    """A line's event, or why it is none."""
+    if len(line) >= events.MAX_LINE_BYTES:
+        return None, f"is {len(line) + 1} bytes long, over {events.MAX_LINE_BYTES}"
+    try:
+        raw = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return None, f"does not parse: {error}"
+    fault = events.fault_in(raw)
+    return (None, fault) if fault else (raw, "")
+
+
+def encode(raw: Mapping[str, Any]) -> bytes:
+    """An event as its line, without the newline."""
+    try:
+        return orjson.dumps(raw)
+    except orjson.JSONEncodeError as error:
+        raise Refusal("bad_data", f"the event cannot be written as JSON: {error}") from error
+
+
+def tip_on_disk(folder: str, tool: str, writer: str) -> tuple[Tip, int, bool]:
+    """Where a journal ends: its tip, the open segment's number, and whether it is torn.
+
+    Torn: the last byte is no newline. A tail without one that reads as the next
+    event counts: the newline that the next append begins with completes it.
+    """
+    numbers = [s.number for s in segments_of(folder, tool, writer)]
+    last = numbers[-1] if numbers else 1
+    torn = False
+    for number in reversed(numbers):
+        tip, unfinished = _segment_tip(segment_path(folder, tool, writer, number))
+        torn = torn or (number == last and unfinished)
+        if tip is not None:
+            return tip, last, torn
+    return NO_TIP, last, torn
+
+
+def segments_of(folder: str, tool: str, writer: str) -> list[Segment]:
+    """One journal's segments in order."""
+    found = []
+    base = os.path.join(folder, tool)
+    for name in os.listdir(base):
+        match = _NAME.fullmatch(name) if name.startswith(writer + ".") else None
+        if match and match["writer"] == writer:
+            path = os.path.join(base, name)
+            found.append(Segment(tool, writer, int(match["number"]), path, os.path.getsize(path)))
+    return sorted(found, key=_by_journal)
+
+
+def segment_path(folder: str, tool: str, writer: str, number: int) -> str:
+    """The file of a journal's segment."""
+    return os.path.join(folder, tool, f"{writer}.{number:04d}.jsonl")
+
+
+def _segment_tip(path: str) -> tuple[Tip | None, bool]:
+    with open(path, "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL_BYTES)
+        stream.seek(start)
+        data = stream.read()
+        found = _last_good(data, whole=start == 0)
+        if found is None and start:
+            stream.seek(0)
+            found = _last_good(stream.read(), whole=True)
+    return found, bool(data) and not data.endswith(b"\n")
+
+
+def _last_good(data: bytes, whole: bool) -> Tip | None:
+    candidates = data.split(b"\n")
+    for line in reversed(candidates if whole else candidates[1:]):
+        raw, _ = parse(line) if line else (None, "")
+        if raw is not None:
+            return Tip(raw["seq"], digest_of(line), raw["event_id"])
+    return None
+
+
+class Appender:
+    """One journal opened for a batch; the tool folder's lock is held by the caller."""
+
+    def __init__(self, folder: str, tool: str, writer: str) -> None:
+        self._folder, self._tool, self.writer = folder, tool, writer
+        self.tip, self._number, self._torn = tip_on_disk(folder, tool, writer)
+        self._lines: list[bytes] = []
+
+    def add(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take an event into the batch, with its place in the chain.
+
+        Refuses `too_large` when the line would be over the limit.
+        """
+        placed = {key: raw[key] for key in events.KEY_ORDER if key in raw}
+        placed.update({key: raw[key] for key in raw if key not in placed})
+        placed.update(writer=self.writer, seq=self.tip.seq + 1)
+        if self.tip.digest:
+            placed["prev"] = self.tip.digest
+        placed["v"] = events.VERSION
+        ordered = {key: placed[key] for key in events.KEY_ORDER if key in placed}
+        line = encode({**ordered, **placed})
+        if len(line) >= events.MAX_LINE_BYTES:
+            text = f"the event takes {len(line) + 1} bytes, over {events.MAX_LINE_BYTES}"
+            raise Refusal("too_large", text)
+        self._lines.append(line)
+        self.tip = Tip(placed["seq"], digest_of(line), placed["event_id"])
+        return {**ordered, **placed}
+
+    def write(self) -> None:
+        """Append the batch and wait until the disk has it."""
+        batch: Sequence[bytes] = self._lines
+        self._lines = []
+        with store.refusing_disk_errors(os.path.join(self._folder, self._tool)):
+            while batch:
+                batch = self._write_to_segment(batch)
+
+    def _write_to_segment(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+        """Write what still fits into the open segment; answer the rest."""
+        path = segment_path(self._folder, self._tool, self.writer, self._number)
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+        if size >= SEGMENT_BYTES:
+            self._number += 1
+            self._torn = False
+            return batch
+        taken = _fitting(batch, SEGMENT_BYTES - size)
+        data = (b"\n" if self._torn else b"") + b"\n".join(batch[:taken]) + b"\n"
+        _append(path, data, is_new=size == 0)
+        self._torn = False
+        return batch[taken:]
+
+
+def _fitting(batch: Sequence[bytes], space: int) -> int:
+    """How many lines to write before the segment has reached its size; at least one."""
+    count = 0
+    while count < len(batch) and space > 0:
+        space -= len(batch[count]) + 1
+        count += 1
+    return count
+
+
+def _append(path: str, data: bytes, is_new: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _refuse_full(descriptor, len(data))
+        written = os.write(descriptor, data)
+        while written < len(data):
+            # A short write means a disk that is filling up: the next one says why.
+            written += os.write(descriptor, data[written:])
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_new:
+        sync_folder(os.path.dirname(path))
+
+
+def _refuse_full(descriptor: int, count: int) -> None:
+    """Refuse a batch that cannot fit before a part of it is written."""
+    disk = os.fstatvfs(descriptor)
+    if disk.f_bavail * disk.f_frsize < count:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def sync_folder(path: str) -> None:
+    """Wait until the disk has a folder's entries."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

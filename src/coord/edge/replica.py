@@ -1,0 +1,109 @@
+"""Under which name this clone writes.
+
+A writer is `<agent-slug>.<replica>`: the replica is six random characters, bound to
+the machine and the real path, so that a copied clone notices and mints its own; in
+inline mode to the branch as well. It is kept in `local/replica`; when that is gone a
+new one is minted, and every hold acquired up to then counts as possibly this host's
+(`adopted`), for its holder was promised the host.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from coord.core import event as events
+from coord.edge.clock import Chance
+from coord.edge.store import Place
+
+NAME = "replica"
+_MACHINE_ID = "/etc/machine-id"
+
+
+class Replica:
+    """This clone's replica names; the store's lock is held."""
+
+    def __init__(self, place: Place, newest: str) -> None:
+        self._place = place
+        self._path = os.path.join(place.local, NAME)
+        self._branch = _branch(place) if place.is_inline else ""
+        self._kept = self._load(newest)
+
+    @property
+    def _binding(self) -> dict[str, str]:
+        return {"host": _host(), "path": self._place.store}
+
+    def _load(self, newest: str) -> dict[str, Any]:
+        try:
+            with open(self._path, "rb") as stream:
+                kept = orjson.loads(stream.read())
+        except (OSError, ValueError):
+            return {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": newest}
+        if {key: kept.get(key) for key in self._binding} != self._binding:
+            # A copy of another clone: its journals are not ours to continue.
+            return {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": ""}
+        return dict(kept)
+
+    def writer(self, agent_id: str, chance: Chance) -> str:
+        """The writer name of an agent here."""
+        if self._branch not in self._kept["current"]:
+            self.renew(chance)
+        return f"{events.slug(agent_id)}.{self._kept['current'][self._branch]}"
+
+    def renew(self, chance: Chance) -> None:
+        """Go on under a new replica."""
+        name = chance.name(6)
+        self._kept["current"][self._branch] = name
+        self._kept["ours"].append(name)
+        self.save()
+
+    def is_ours(self, hold: Mapping[str, Any]) -> bool:
+        """Whether a hold was acquired in this store, as far as can be known."""
+        name = str(hold["writer"]).rpartition(".")[2]
+        return name in self._kept["ours"] or hold["event_id"] <= self._kept["adopted"]
+
+    def owns(self, writer: str) -> bool:
+        """Whether a writer's name is one of this clone's."""
+        return writer.rpartition(".")[2] in self._kept["ours"]
+
+    def ended_as_written(self, journal: str, seq: int, digest: str) -> bool:
+        """Whether a journal ends as this clone last wrote it (inline mode).
+
+        Plain git moves the files there: `stash`, `reset` and a switch of branches
+        can take lines away, and to write on would give two lines one number.
+        """
+        if not self._place.is_inline or journal not in self._kept["tips"]:
+            return True
+        return bool(self._kept["tips"][journal] == [seq, digest])
+
+    def wrote(self, journal: str, seq: int, digest: str) -> None:
+        """Remember how a journal ends now (inline mode)."""
+        if self._place.is_inline:
+            self._kept["tips"][journal] = [seq, digest]
+            self.save()
+
+    def save(self) -> None:
+        """Keep it; readers see the old file or the new one."""
+        os.makedirs(self._place.local, exist_ok=True)
+        temporary = f"{self._path}.{os.getpid()}"
+        with open(temporary, "wb") as stream:
+            stream.write(orjson.dumps(self._kept))
+        os.replace(temporary, self._path)
+
+
+def _host() -> str:
+    try:
+        with open(_MACHINE_ID, encoding="ascii") as stream:
+            return stream.read().strip() or os.uname().nodename
+    except OSError:
+        return os.uname().nodename
+
+
+def _branch(place: Place) -> str:
+    try:
+        with open(os.path.join(place.git_dir, "HEAD"), encoding="utf-8") as stream:
+            text = stream.read().strip()
+    except OSError:
+        return ""
+    return text if text.startswith("ref:") else "detached"

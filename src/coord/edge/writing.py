@@ -1,0 +1,237 @@
+"""Recording: judge under the store's lock, append, and only then report.
+
+Every write takes the store's lock, catches up, mints ids inside the lock of each
+journal it appends to, has every event judged against all that was folded and
+judged before it, and appends the batch with one sync per journal. Nothing is
+written when one draft of a batch is refused.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from coord.core import arbiter, judging, registry
+from coord.core import event as events
+from coord.core.draft import Author, Draft, event_of, scope_of
+from coord.core.event import Event
+from coord.core.problem import Problem, State
+from coord.core.wk import view
+from coord.edge import blobs, index, journal, store
+from coord.edge.clock import Chance
+from coord.edge.index import Index
+from coord.edge.replica import Replica
+from coord.edge.store import Place
+from coord.errors import Refusal
+
+
+class Written(NamedTuple):
+    """One event of a batch: its keys, and whether an earlier one already said it."""
+
+    raw: Mapping[str, Any]
+    is_duplicate: bool = False
+
+
+class Settings(NamedTuple):
+    """What a clone's config.yaml says that judging depends on."""
+
+    skew_ms: int
+
+
+class Desk:
+    """Where drafts become events: the store is locked and its index caught up.
+
+    It is the `Here` of `core.judging`: the index, overlaid with this batch.
+    """
+
+    def __init__(
+        self, place: Place, author: Author, known: Index, now_ms: int, settings: Settings
+    ) -> None:
+        self.place, self.author, self.index, self.now_ms = place, author, known, now_ms
+        self.skew_ms = settings.skew_ms
+        self.newest = known.newest()
+        self.chance = Chance(self.newest)
+        self._replica = Replica(place, self.newest)
+        self._states: dict[str, State] = {}
+        self._keys: dict[str, list[Event]] = {}
+        self._appenders: dict[str, journal.Appender] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._locks = contextlib.ExitStack()
+        # The line of a batch that is being judged, for refusals to name.
+        self.line = 0
+
+    @property
+    def judged_at_ms(self) -> int:
+        """Now, as queries see it: never before the newest folded event."""
+        newest_ms = events.time_of(self.newest) if self.newest else 0
+        return max(self.now_ms, newest_ms)
+
+    def state(self, entity: str) -> State:
+        """An entity's state, with this batch's events."""
+        return self._states[entity] if entity in self._states else self.index.state(entity)
+
+    def keyed(self, event: Event) -> Sequence[Event]:
+        """Events of the same key, with this batch's."""
+        ours = self._keys.get(events.key_scope(event.raw), [])
+        return [*self.index.keyed(event), *ours]
+
+    def is_open(self, work_id: str) -> bool | None:
+        """Whether an item is still to be done; None when it is not known."""
+        state = self.state(f"work/{work_id}")
+        return state["status"] != "closed" if state else None
+
+    def needs_of(self, work_id: str) -> Iterable[str]:
+        """The items that an item needs."""
+        return view.targets(self.state(f"work/{work_id}"), "needs")
+
+    def is_ours(self, hold: arbiter.Hold) -> bool:
+        """Whether a hold was acquired in this store."""
+        return self._replica.is_ours(hold)
+
+    def take(self, draft: Draft) -> Written:
+        """Judge one draft and take it into the batch; raises the refusal otherwise."""
+        earlier = self._said_before(draft)
+        if earlier is not None:
+            return earlier
+        if draft.type in judging.EXCLUSIVE:
+            self._refuse_early_clock()
+        appender = self._appender(events.journal_of(draft.type))
+        event_id = self._mint(appender)
+        raw, event = event_of(draft, self.author, event_id, stamp(self.now_ms), appender.writer)
+        after, problem = judging.judge(event, self)
+        if problem is not None:
+            raise self._refusal(problem, event)
+        placed = appender.add(blobs.fitted(raw, self._blobs))
+        self.newest = event_id
+        entity = events.entity_of(raw)
+        if entity:
+            self._states[entity] = after
+        if event.key:
+            self._keys.setdefault(events.key_scope(raw), []).append(event)
+        return Written(placed)
+
+    def _said_before(self, draft: Draft) -> Written | None:
+        if not draft.key:
+            return None
+        scope = scope_of(draft, self.author)
+        earlier = [*self.index.by_key(scope), *(e.raw for e in self._keys.get(scope, []))]
+        if not earlier:
+            return None
+        raw, event = event_of(draft, self.author, earlier[0]["event_id"], "", "")
+        first = {**earlier[0], "writer": earlier[0].get("writer", "")}
+        if events.says_the_same(events.from_raw(first), event._replace(raw=raw)):
+            return Written(earlier[0], is_duplicate=True)
+        raise Refusal(
+            "key_reused",
+            f"key {draft.key!r} already stands for {earlier[0]['event_id']}, with other content",
+            "use another key for another request",
+            event_id=earlier[0]["event_id"],
+        )
+
+    def _refuse_early_clock(self) -> None:
+        horizon = events.horizon(self.now_ms)
+        for writer, event_id in self.index.tips_from(horizon):
+            if self._replica.owns(writer):
+                raise Refusal(
+                    "clock",
+                    f"{writer} has written {event_id}, more than 5 minutes ahead of the clock",
+                    "set the clock right, or wait until that time has come",
+                )
+
+    def _appender(self, tool: str) -> journal.Appender:
+        if tool not in self._appenders:
+            self._locks.enter_context(store.locked(os.path.join(self.place.store, tool)))
+            self._appenders[tool] = self._opened(tool)
+        return self._appenders[tool]
+
+    def _opened(self, tool: str) -> journal.Appender:
+        """This clone's journal; under a new replica if it does not end as it should."""
+        for _ in range(2):
+            writer = self._replica.writer(self.author.agent_id, self.chance)
+            appender = journal.Appender(self.place.store, tool, writer)
+            tip = appender.tip
+            expected = self.index.tip(tool, writer)
+            goes_on = (tip.seq, tip.digest) == (expected.seq, expected.digest) or (
+                # The newline that completes a torn but whole line is still to come.
+                tip.seq == expected.seq + 1
+            )
+            as_written = self._replica.ended_as_written(f"{tool}/{writer}", tip.seq, tip.digest)
+            if goes_on and as_written and tip.event_id < events.horizon(self.now_ms):
+                return appender
+            self._replica.renew(self.chance)
+        raise AssertionError("a new replica has no journal yet")
+
+    def _mint(self, appender: journal.Appender) -> str:
+        newest = max(self.newest, appender.tip.event_id)
+        return events.next_id(newest, self.now_ms, self.chance.draw(16))
+
+    def _refusal(self, problem: Problem, event: Event) -> Refusal:
+        hint, facts = _next_step(problem, event, self)
+        return Refusal(problem.code, problem.message, hint, **facts)
+
+    def take_all(self, drafts: Iterable[Draft]) -> list[Written]:
+        """Take a batch; a refusal names the line that was being judged."""
+        try:
+            return [self.take(draft) for draft in drafts]
+        except Refusal as refusal:
+            if self.line:
+                refusal.at_line(self.line)
+            raise
+
+    def write(self) -> None:
+        """Append the batch; every journal is on disk when this returns."""
+        blobs.store(self.place.store, self._blobs)
+        for tool, appender in self._appenders.items():
+            appender.write()
+            self._replica.wrote(f"{tool}/{appender.writer}", appender.tip.seq, appender.tip.digest)
+
+    def close(self) -> None:
+        """Let the journals' locks go."""
+        self._locks.close()
+
+
+def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[str, Any]]:
+    """The hint and the facts that go with a refused write."""
+    work_id = event.refs.get("work_id", "")
+    if problem.code == "paused":
+        pause = registry.pause_of(desk, event.agent_id, "~") or {}
+        return "it goes on when that is lifted: ev agent resume", {"paused_by": pause.get("by")}
+    if problem.code in ("held", "fenced"):
+        return _holder_facts(desk.state(f"work/{work_id}"), work_id)
+    if problem.code == "not_ready":
+        return f"wk show {work_id} says more; --anyway claims it all the same", {}
+    return "", {"work_id": work_id} if work_id else {}
+
+
+def _holder_facts(state: State, work_id: str) -> tuple[str, dict[str, Any]]:
+    claim = state.get("claim")
+    if claim is None:
+        return "", {"work_id": work_id}
+    facts = {
+        "holder": claim["agent_id"],
+        "holder_session": claim["session_id"],
+        "fence": claim["fence"],
+        "expires_at_ms": claim["expires_at_ms"],
+    }
+    return "take another with: wk claim --next", {"work_id": work_id, **facts}
+
+
+@contextlib.contextmanager
+def desk(
+    place: Place, author: Author, now_ms: int, settings: Callable[[Index], Settings]
+) -> Iterator[Desk]:
+    """The store locked, caught up and ready to judge; `write` appends what was taken."""
+    store.make_folders(place)
+    with store.locked(place.store), index.opened(place.store, now_ms) as known:
+        opened = Desk(place, author, known, now_ms, settings(known))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def stamp(now_ms: int) -> str:
+    """RFC 3339 UTC with milliseconds."""
+    seconds, rest = divmod(now_ms, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
