@@ -130,8 +130,9 @@ FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "due_ms": AFTER_START,
     "defer_until_ms": AFTER_START,
     "external_ref": TEXTS,
-    "extra": st.dictionaries(st.sampled_from(["a", "b"]), st.integers(), max_size=2),
+    "extra": st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 2), max_size=2),
 }
+TOLD_NAMES = ("why", "at_ms", "by", "updated_at_ms", "imported", "labels", "extra")
 TOLD = st.fixed_dictionaries(
     {},
     optional={
@@ -140,7 +141,7 @@ TOLD = st.fixed_dictionaries(
         "by": st.sampled_from(["human:dee", "agent:ada"]),
         "updated_at_ms": AFTER_START,
         "imported": st.just({"from": "jsonl", "sha256": "cd" * 32}),
-        "later": st.integers(),
+        "later": st.integers(0, 2),
     },
 )
 
@@ -205,9 +206,12 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     "lease.acquire": st.fixed_dictionaries(TAKING),
     "work.verified": st.just({"passed": True}),
     "build.finished": st.just({"passed": True}),
+    "msg.sent": st.just({"text": "hello"}),
 }
-# Claims meet most often, and pauses change them, so both are drawn more than their share.
-KINDS = st.sampled_from([*BODIES, "work.claimed", "work.claimed", "work.closed", "agent.paused"])
+# What is exclusive, and what decides about it, is drawn more than its share.
+KINDS = st.sampled_from(
+    [*BODIES, *["work.claimed"] * 5, *["work.closed", "work.updated", "agent.paused"] * 2]
+)
 
 
 @st.composite
@@ -229,7 +233,7 @@ def raws(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> Raw:
         kind,
         draw(INSTANTS),
         draw(st.sampled_from(AGENTS)),
-        nth=draw(st.integers(0, 1)),
+        nth=draw(st.integers(0, 2)),
         refs=refs,
         body=body,
         key=draw(st.sampled_from(["", "", "", "k1", "k2"])),
@@ -239,15 +243,15 @@ def raws(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> Raw:
 
 
 @st.composite
-def histories(draw: st.DrawFn, max_size: int = 24) -> list[Raw]:
+def histories(draw: st.DrawFn, min_size: int = 6, max_size: int = 24) -> list[Raw]:
     """Events in order of arrival: items are mostly there, some lines come twice.
 
     A repeat stands under another replica or says something else under the same id.
     """
-    first = [raw("work.created", 0, refs={"work_id": item}, body={"title": item}, nth=n)
+    first = [raw("work.created", -1, refs={"work_id": item}, body={"title": item}, nth=n)
              for n, item in enumerate(ITEMS)]  # fmt: skip
-    lines = first[: draw(st.integers(0, len(ITEMS)))]
-    lines += draw(st.lists(raws(), max_size=max_size))
+    lines = first[draw(st.sampled_from([0, 0, 0, 1, 3])) :]
+    lines += draw(st.lists(raws(), min_size=min_size, max_size=max_size))
     for _ in range(draw(st.integers(0, 3)) if lines else 0):
         lines.append(_again(draw, draw(st.sampled_from(lines))))
     return draw(st.permutations(lines))
@@ -280,15 +284,18 @@ JSON = st.recursive(
 
 @st.composite
 def strange(draw: st.DrawFn) -> Raw:
-    """A line that reads as an event and whose parts are anything at all."""
+    """A line that reads as an event and one of whose parts is anything at all."""
     line = draw(raws())
-    for part in ("body", "refs"):
-        for name in draw(st.lists(st.sampled_from([*line[part], "by", "set", "unset", "labels"]))):
-            line[part] = {**line[part], name: draw(JSON)}
-    if draw(st.booleans()) and isinstance(line["body"].get("set"), dict):
-        name = draw(st.sampled_from(list(FIELDS)))
-        line["body"]["set"] = {**line["body"]["set"], name: draw(JSON)}
-    return line
+    body, refs = dict(line["body"]), dict(line["refs"])
+    known = {"work.updated": ["set", "unset", "add", "remove", "base"]}.get(line["type"], [])
+    holder = draw(st.sampled_from([body, body, body, refs]))
+    names = [*holder, *known, *TOLD_NAMES] if holder is body else [*holder]
+    if holder is body and isinstance(body.get("set"), dict) and draw(st.booleans()):
+        holder = body["set"] = dict(body["set"])
+        names = list(FIELDS)
+    if names:
+        holder[draw(st.sampled_from(names))] = draw(JSON | st.lists(JSON, min_size=1, max_size=2))
+    return {**line, "body": body, "refs": refs}
 
 
 @dataclass

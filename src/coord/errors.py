@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DONE, NO, USAGE, NOT_FOUND, REFUSED, CONFLICT, BAD_DATA, TRY_AGAIN = range(8)
+BUG = 70
 INTERRUPTED = 130
 
 STATUSES: Mapping[int, str] = {
@@ -20,6 +21,7 @@ STATUSES: Mapping[int, str] = {
     CONFLICT: "conflict: somebody else holds it, or its state does not allow this",
     BAD_DATA: "bad data",
     TRY_AGAIN: "try again: nothing is known to be wrong with the request",
+    BUG: "a bug in the tool; please report the traceback",
     INTERRUPTED: "interrupted",
 }
 

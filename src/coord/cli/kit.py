@@ -22,7 +22,7 @@ from coord.core.draft import Author, Draft
 from coord.edge import clock, config, environment, identity, index, store, writing
 from coord.edge.index import Index
 from coord.edge.writing import Desk, Written
-from coord.errors import DONE, INTERRUPTED, Refusal
+from coord.errors import BUG, DONE, INTERRUPTED, Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -218,18 +218,22 @@ def json_value(text: str, what: str, **facts: Any) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Refusal("bad_data", f"{what} is no JSON: {error}", **facts) from error
+        raise Refusal("bad_data", f"{what} is not JSON: {error}", **facts) from error
 
 
-def note_more(shown: int, total: int, offset: int) -> None:
-    """Say on stderr that a list was cut, and how to see the rest."""
-    if offset + shown >= total:
-        return
-    hint = f"--offset {offset + shown} for the next, --limit 0 for all, or narrow with filters"
+def note_page(shown: int, total: int, offset: int) -> None:
+    """Say on stderr which part of a list this was, and how to see the rest."""
+    if offset + shown < total:
+        hint = f"--offset {offset + shown} for the next, --limit 0 for all, or narrow with filters"
+        note_more(f"{shown} of {total}", hint, shown=shown, total=total)
+
+
+def note_more(text: str, hint: str, **facts: Any) -> None:
+    """Say on stderr that a list was cut: programs must learn of it too."""
     if sys.stderr.isatty():
-        click.echo(f"{shown} of {total}: {hint}", err=True)
+        click.echo(f"{text}: {hint}", err=True)
     else:
-        note = {"note": {"code": "more", "shown": shown, "total": total, "hint": hint}}
+        note = {"note": {"code": "more", "message": text, "hint": hint, **facts}}
         click.echo(orjson.dumps(note), err=True)
 
 
@@ -244,9 +248,7 @@ def file_text(path: str) -> str:
 
 
 _COMMON = (
-    click.option(
-        "--as", "as_", metavar="AGENT", help="Who acts: agent:NAME, human:… or bot:…"
-    ),
+    click.option("--as", "as_", metavar="AGENT", help="Who acts: agent:NAME, human:… or bot:…"),
     click.option("--session", metavar="S", help="One incarnation of the agent."),
     click.option("--json", "json_", is_flag=True, help="JSON Lines, also on a terminal."),
     click.option("--quiet", is_flag=True, help="Ids alone, no words."),
@@ -338,6 +340,12 @@ def _status(group: click.Group, tool: str) -> int:
         # Python would complain at exit if stdout still led to the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
+    except Exception:
+        # A bug. Python's own exit status 1 would read as "no".
+        import traceback
+
+        traceback.print_exc()
+        return BUG
 
 
 def _run_twice(group: click.Group, tool: str) -> int:

@@ -18,6 +18,7 @@ somebody else until it says `take_over`. A hold runs while time < expires_at_ms.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coord.core import units
 from coord.core.event import Event
 from coord.core.problem import Problem
 
@@ -105,8 +106,11 @@ def _rivals(
 
 def held_text(hold: Hold) -> str:
     """The one sentence that names a holder."""
+    kind, _, name = hold["resource"].partition(":")
+    what = f"{name} is claimed" if kind == "work" else f"{hold['resource']} is held"
     session = f" in session {hold['session_id']}" if hold["session_id"] else ""
-    return f"{hold['resource']} is held by {hold['agent_id']}{session} (fence {hold['fence']})"
+    until = units.show_instant(hold["expires_at_ms"])
+    return f"{what} by {hold['agent_id']}{session} until {until} (fence {hold['fence']})"
 
 
 def holding(domain: Domain, lease_id: object) -> Hold | None:

@@ -5,14 +5,16 @@ written. Spans become instants then too: `expires_at_ms` is the event's own time
 plus `ttl_ms`.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coord.core import digest
 from coord.core import event as events
 from coord.core.event import Event
 
 TAKING = frozenset({"work.claimed", "work.renewed", "lease.acquire", "lease.renew", "run.claimed"})
+# A record's default for what is not given; nobody changes it.
+NOTHING: Mapping[str, Any] = {}
 
 
 class Draft(NamedTuple):
@@ -79,4 +81,4 @@ def scope_of(draft: Draft, author: Author) -> str:
 
 def keyed_name(scope: str, part: str) -> bytes:
     """Bytes for an id that a keyed request mints: every retry, on any clone, the same."""
-    return hashlib.sha256(f"{scope}\n{part}".encode()).digest()[:16]
+    return digest.sha256(f"{scope}\n{part}".encode()).digest()[:16]

@@ -12,10 +12,11 @@ what folds rely on; `edge.schemas` checks the rest for whatever comes from outsi
     anything else       ev        work/<refs.work_id> where one is named
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from coord.core import digest
 
 MAX_LINE_BYTES = 64 * 1024
 QUARANTINE_MS = 5 * 60 * 1000
@@ -40,7 +41,8 @@ TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 AGENT_ID = re.compile(r"(agent|human|bot):[^\s\x00-\x1f\x7f]{1,120}")
 WRITER = re.compile(r"[a-z0-9-]{1,64}\.[a-z2-7]{6}")
 _RANDOM_BITS = 80
-_DIGIT = {char: value for value, char in enumerate(CROCKFORD)}
+# Crockford's digits as those that `int` reads in base 32.
+_AS_BASE32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 
 
 class Event(NamedTuple):
@@ -147,10 +149,7 @@ def _fact(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def time_of(event_id: str) -> int:
     """Milliseconds since the epoch that an event id carries."""
-    value = 0
-    for char in event_id[:10]:
-        value = value * 32 + _DIGIT[char]
-    return value
+    return int(event_id[:10].translate(_AS_BASE32), 32)
 
 
 def encode_id(time_ms: int, random: int) -> str:
@@ -161,9 +160,7 @@ def encode_id(time_ms: int, random: int) -> str:
 
 def decode_id(event_id: str) -> tuple[int, int]:
     """The time in milliseconds and the random part of an event id."""
-    value = 0
-    for char in event_id:
-        value = value * 32 + _DIGIT[char]
+    value = int(event_id.translate(_AS_BASE32), 32)
     return value >> _RANDOM_BITS, value & ((1 << _RANDOM_BITS) - 1)
 
 
@@ -204,4 +201,4 @@ def slug(text: str) -> str:
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if plain and len(plain) <= 48:
         return plain
-    return f"{plain[:39]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
+    return f"{plain[:39]}-{digest.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")

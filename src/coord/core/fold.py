@@ -11,9 +11,10 @@ other entities' states, and the engine reads two things for every event:
     pauses        what a paused agent takes has no effect; what it gives back or
                   tells stands, marked
 
-Both are judged as of the event's own id, so every replica agrees. `fold` does it
-all in memory and is the definition; `edge.index` keeps the same answers on disk
-by calling the same `advance`.
+Both are judged as of the event's own id, so every replica agrees. Agents pause each
+other, so their events are folded together, in one order. `fold` does it all in memory
+and is the definition; `edge.index` keeps the same answers on disk by calling the same
+`advance`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +39,8 @@ FAMILIES: Mapping[str, tuple[Mapping[str, Step], Step]] = {
     "agent": (registry.STEPS, _ignored),
     "config": (settings.STEPS, _ignored),
 }
-# What others read is folded first.
-ORDER = ("config", "agent", "work")
+# What others read is folded first: whoever acts may be paused.
+ORDER = ("agent", "config", "work")
 
 # What a paused agent may not do: take something, or lift its own pause.
 TAKES = frozenset({
@@ -138,12 +139,13 @@ def in_order(events: Iterable[Event], now_ms: int) -> tuple[list[Event], list[Pr
 def settled(variants: Sequence[Event]) -> tuple[Event, Problem | None]:
     """Choose among events of one id: the one whose content sorts first.
 
-    So the choice depends on nothing else. Returns it, and the problem `id_reused`
-    unless all say the same.
+    Of lines with one content it is the one whose writer, place and spelling sort
+    first, so that the choice depends on nothing else. Returns it, and the problem
+    `id_reused` unless all say the same.
     """
-    contents = [(_by_content(event), number) for number, event in enumerate(variants)]
-    chosen = variants[min(contents)[1]]
-    if len({content for content, _ in contents}) == 1:
+    chosen = min(variants, key=_by_content)
+    contents = {canonical(events_module.content_of(event.raw)) for event in variants}
+    if len(contents) == 1:
         return chosen, None
     text = "two different events have this id; the one that sorts first is used"
     return chosen, Problem(chosen.event_id, "id_reused", text)
@@ -153,8 +155,9 @@ def _by_id(event: Event) -> str:
     return event.event_id
 
 
-def _by_content(event: Event) -> str:
-    return canonical(events_module.content_of(event.raw))
+def _by_content(event: Event) -> tuple[str, str, str]:
+    content = canonical(events_module.content_of(event.raw))
+    return content, canonical(event.raw), repr(event.raw)
 
 
 def canonical(value: object) -> str:
@@ -208,7 +211,8 @@ def fold(events: Iterable[Event], now_ms: int) -> Folded:
         entity = events_module.entity_of(event.raw)
         if entity:
             groups.setdefault(entity, []).append(event)
-    for family in ORDER:
+    problems.extend(_fold_agents(ordered, world))
+    for family in ORDER[1:]:
         for entity, group in groups.items():
             if entity.startswith(family + "/"):
                 state, found = fold_entity(entity, group, world)
@@ -216,6 +220,18 @@ def fold(events: Iterable[Event], now_ms: int) -> Folded:
                 if state:
                     world.states[entity] = state
     return Folded(world.states, sorted(problems, key=_by_event))
+
+
+def _fold_agents(ordered: Iterable[Event], world: _Memory) -> list[Problem]:
+    problems: list[Problem] = []
+    for event in ordered:
+        entity = events_module.entity_of(event.raw)
+        if entity.startswith("agent/"):
+            state, found = advance(entity, world.state(entity), event, world)
+            problems.extend(found)
+            if state:
+                world.states[entity] = state
+    return problems
 
 
 def _by_event(problem: Problem) -> tuple[str, str, str]:

@@ -97,9 +97,12 @@ def _readiness(written: Event, state: State, here: Here) -> Problem | None:
 
 def _link(written: Event, state: State, here: Here) -> Problem | None:
     kind, target = written.body["kind"], written.body["target"]
-    if here.is_open(target) is None and "imported" not in written.body:
+    # An import states what another tool accepted: links into nothing, even circles.
+    if "imported" in written.body or "updated_at_ms" in written.body:
+        return None
+    if here.is_open(target) is None:
         return Problem(written.event_id, "unknown_work", f"no work item {target} is known")
-    if kind not in ("needs", "parent") or "imported" in written.body:
+    if kind not in ("needs", "parent"):
         return None
     below: Callable[[str], Iterable[str]] = here.needs_of
     if kind == "parent":

@@ -4,13 +4,13 @@ In the event stands `{"sha256", "body_bytes"}` where the text was; folds see onl
 that. The longest texts of a body move out first, until the line fits.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 
+from coord.core import digest
 from coord.core.event import MAX_LINE_BYTES
 from coord.edge import journal
 from coord.edge.store import refusing_disk_errors
@@ -35,7 +35,7 @@ def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]
         data = text.encode()
         if excess <= 0 or len(data) < _WORTH_BYTES:
             break
-        name = hashlib.sha256(data).hexdigest()
+        name = digest.sha256(data).hexdigest()
         found[name] = data
         holder[key] = {"sha256": name, "body_bytes": len(data)}
         excess -= len(orjson.dumps(text)) - 100
@@ -95,6 +95,6 @@ def load(folder: str, blob: Mapping[str, Any]) -> str | None:
             data = stream.read()
     except OSError:
         return None
-    if hashlib.sha256(data).hexdigest() != blob["sha256"]:
+    if digest.sha256(data).hexdigest() != blob["sha256"]:
         return None
     return data.decode(errors="replace")

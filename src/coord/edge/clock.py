@@ -1,9 +1,9 @@
 """The wall clock and chance, both frozen by the environment in tests."""
 
-import hashlib
 import os
 import time
 
+from coord.core import digest
 from coord.edge import environment
 from coord.errors import Refusal
 
@@ -36,7 +36,7 @@ class Chance:
             return os.urandom(count)
         self._draws += 1
         text = f"{self._seed}\n{self._salt}\n{self._draws}"
-        return hashlib.sha256(text.encode()).digest()[:count]
+        return digest.sha256(text.encode()).digest()[:count]
 
     def name(self, length: int) -> str:
         """A random lower-case base32 word of at most 16 characters."""

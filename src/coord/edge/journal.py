@@ -9,20 +9,19 @@ Source: coord-journal(5).
 """
 
 import errno
-import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
+from coord.core import digest
 from coord.core import event as events
 from coord.edge import store
 from coord.errors import Refusal
 
 SEGMENT_BYTES = 1 << 20
-_NAME = re.compile(r"(?P<writer>[^/]+)\.(?P<number>\d{4,})\.jsonl")
+_SUFFIX = ".jsonl"
 _TAIL_BYTES = 2 * events.MAX_LINE_BYTES
 
 
@@ -62,7 +61,7 @@ NO_TIP = Tip(0, "", "")
 
 def digest_of(line: bytes) -> str:
     """First 32 hex digits of the SHA-256 of a line without its newline."""
-    return hashlib.sha256(line).hexdigest()[:32]
+    return digest.sha256(line).hexdigest()[:32]
 
 
 def segments(folder: str) -> list[Segment]:
@@ -74,16 +73,19 @@ def segments(folder: str) -> list[Segment]:
         except FileNotFoundError:
             continue
         for entry in entries:
-            match = _NAME.fullmatch(entry.name)
-            if match:
+            writer, number = _named(entry.name)
+            if writer:
                 size = entry.stat().st_size
-                number = int(match["number"])
-                found.append(Segment(tool, match["writer"], number, entry.path, size))
-    return sorted(found, key=_by_journal)
+                found.append(Segment(tool, writer, number, entry.path, size))
+    return sorted(found)
 
 
-def _by_journal(segment: Segment) -> tuple[str, str, int]:
-    return segment.tool, segment.writer, segment.number
+def _named(name: str) -> tuple[str, int]:
+    """The writer and number of a segment's file name; "" for another file's."""
+    writer, _, number = name.removesuffix(_SUFFIX).rpartition(".")
+    if name.endswith(_SUFFIX) and len(number) >= 4 and number.isascii() and number.isdigit():
+        return writer, int(number)
+    return "", 0
 
 
 def read(path: str, start: int = 0) -> tuple[bytes, int]:
@@ -101,10 +103,11 @@ def lines(data: bytes, start: int = 0) -> Iterator[Line]:
     other hands may.
     """
     offset = start
+    sha256 = digest.sha256_for(len(data))
     for line in data.split(b"\n")[:-1]:
         if line:
             raw, fault = parse(line)
-            yield Line(offset, len(line), digest_of(line), raw, fault)
+            yield Line(offset, len(line), sha256(line).hexdigest()[:32], raw, fault)
         offset += len(line) + 1
 
 
@@ -150,11 +153,11 @@ def segments_of(folder: str, tool: str, writer: str) -> list[Segment]:
     found = []
     base = os.path.join(folder, tool)
     for name in os.listdir(base):
-        match = _NAME.fullmatch(name) if name.startswith(writer + ".") else None
-        if match and match["writer"] == writer:
+        named, number = _named(name) if name.startswith(writer) else ("", 0)
+        if named == writer:
             path = os.path.join(base, name)
-            found.append(Segment(tool, writer, int(match["number"]), path, os.path.getsize(path)))
-    return sorted(found, key=_by_journal)
+            found.append(Segment(tool, writer, number, path, os.path.getsize(path)))
+    return sorted(found)
 
 
 def segment_path(folder: str, tool: str, writer: str, number: int) -> str:

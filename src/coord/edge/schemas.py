@@ -217,7 +217,7 @@ def _shown(value: object) -> str:
         return f"a string of {len(value)} characters" if long else repr(value)
     if type(value) is int and abs(value) < 10**18:
         return str(value)
-    return _SHAPES[type(value)]
+    return _SHAPES.get(type(value), "a value")
 
 
 def _example(uri: str) -> str:

@@ -11,7 +11,6 @@ Every linked worktree of a clone so finds the same folder. The store's lock is
 import contextlib
 import fcntl
 import os
-import signal
 from collections.abc import Iterator
 from types import FrameType
 from typing import NamedTuple
@@ -165,6 +164,8 @@ def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
         return
     except BlockingIOError:
         pass
+
+    import signal
 
     before = signal.signal(signal.SIGALRM, _deadline)
     signal.setitimer(signal.ITIMER_REAL, wait_s)

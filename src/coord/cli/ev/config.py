@@ -41,17 +41,17 @@ def _rows(call: kit.Call, known: Index) -> list[dict[str, Any]]:
 
 
 @kit.command("get")
-@click.argument("key", metavar="KEY")
-def get(call: kit.Call, key: str) -> None:
+@click.argument("name", metavar="KEY")
+def get(call: kit.Call, name: str) -> None:
     """Print the setting KEY: its value, whether it is shared, who set it.
 
     \b
     Exits: 2 there is no such setting, or config.yaml has a mistake.
     Example: ev config get claim.ttl_ms
     """
-    settings.setting(key)
+    settings.setting(name)
     with call.reading() as known:
-        rows = [row for row in _rows(call, known) if row["key"] == key]
+        rows = [row for row in _rows(call, known) if row["key"] == name]
     call.emit(rows, _table, ident="value")
 
 
@@ -75,22 +75,22 @@ def _table(rows: list[Any]) -> None:
 
 
 @kit.command("set", writes=True)
-@click.argument("key", metavar="KEY")
+@click.argument("name", metavar="KEY")
 @click.argument("value", metavar="VALUE")
-def set_value(call: kit.Call, key: str, value: str) -> None:
+def set_value(call: kit.Call, name: str, value: str) -> None:
     """Set KEY to VALUE: for every clone, or for this one, as `ev config list` says.
 
     \b
     Exits: 2 there is no such setting; 4 paused; 6 the value does not fit.
     Example: ev config set claim.ttl_ms 1h
     """
-    parsed = settings.parse(key, value)
-    if key in settings.SHARED:
-        body = {"key": key, "value": parsed}
+    parsed = settings.parse(name, value)
+    if name in settings.SHARED:
+        body = {"key": name, "value": parsed}
         written = call.record(lambda desk: [call.draft("config.set", {}, body)])
-        call.acknowledge(written, lambda raw: f"{key} is {parsed} for every clone")
+        call.acknowledge(written, lambda raw: f"{name} is {parsed} for every clone")
         return
     if not call.dry_run:
-        config_file.set_value(_path(call), key, parsed)
-    row = {"key": key, "value": parsed, "scope": "clone"}
-    call.emit([row], lambda _: click.echo(f"{key} is {parsed} for this clone"), ident="value")
+        config_file.set_value(_path(call), name, parsed)
+    row = {"key": name, "value": parsed, "scope": "clone"}
+    call.emit([row], lambda _: click.echo(f"{name} is {parsed} for this clone"), ident="value")

@@ -21,9 +21,7 @@ _MINTED = ("ts", "project", "actor", "writer", "seq", "prev", "v")
 @click.option("--ref", "refs", multiple=True, metavar="K=V", help="What it is about: work_id=wk-…")
 @click.option("--body", metavar="JSON", help="The fact, an object; - or @FILE too.")
 @click.option("--partial", is_flag=True, help="With TYPE -: write the good lines of a batch.")
-def emit(
-    call: kit.Call, kind: str, refs: Sequence[str], body: str | None, partial: bool
-) -> int:
+def emit(call: kit.Call, kind: str, refs: Sequence[str], body: str | None, partial: bool) -> int:
     """Write one event of TYPE, such as build.finished, and print its acknowledgement.
 
     TYPE - reads JSON Lines of events from stdin, answers line for line and writes all
@@ -48,7 +46,9 @@ def emit(
 def _object(fact: object) -> Mapping[str, Any]:
     if isinstance(fact, dict):
         return fact
-    raise Refusal("bad_data", "a body is a JSON object", '--body \'{"key": "value"}\'', pointer="/body")
+    raise Refusal(
+        "bad_data", "a body is a JSON object", '--body \'{"key": "value"}\'', pointer="/body"
+    )
 
 
 def _refs(pairs: Sequence[str]) -> dict[str, str]:
@@ -97,16 +97,14 @@ def _numbered(desk: Desk, drafts: Mapping[int, Draft]) -> Iterator[Draft]:
         yield draft
 
 
-def _drafts(
-    call: kit.Call, text: str, partial: bool
-) -> tuple[dict[int, Draft], list[Refusal]]:
+def _drafts(call: kit.Call, text: str, partial: bool) -> tuple[dict[int, Draft], list[Refusal]]:
     drafts: dict[int, Draft] = {}
     faults: list[Refusal] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            drafts[number] = _draft(call, kit.json_value(line, "it"))
+            drafts[number] = _draft(call, kit.json_value(line, "this"))
         except Refusal as refusal:
             refusal.at_line(number)
             if not partial:

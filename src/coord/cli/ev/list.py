@@ -5,14 +5,13 @@ from typing import Any, TypeVar
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.core import ev
 from coord.edge import identity
 from coord.edge.index import Index
-from coord.errors import NO, Refusal
+from coord.errors import NO
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LISTED = 10
 
 
 def filters(function: F) -> F:
@@ -65,14 +64,17 @@ def list_events(
         for name, text in (("since", since), ("until", until))
         if text
     }
-    wanted = filter_of({**options, **bounds})
     with call.reading() as known:
+        if options["work"]:
+            options["work"] = naming.work_id(known, options["work"])
+        wanted = filter_of({**options, **bounds})
         rows = known.select(wanted, limit + 1 if limit else -1)
     more = bool(limit) and len(rows) > limit
     shown = rows[-limit:] if limit else rows
     call.emit(shown, _table, ident="event_id")
     if more:
-        kit.note_more(len(shown), len(shown) + 1, 0)
+        hint = "--limit 0 for all, or narrow with filters"
+        kit.note_more(f"the newest {len(shown)}", hint, shown=len(shown))
     return 0 if shown else NO
 
 
@@ -99,22 +101,10 @@ def show(call: kit.Call, ids: Sequence[str]) -> None:
 
 
 def _shown(known: Index, text: str) -> dict[str, Any]:
-    raw = known.event(resolve(known, text))
+    raw = known.event(naming.event_id(known, text))
     assert raw is not None, "its id was found"
     problems = [
         {"code": p.code, "message": p.message, "stands": p.stands}
         for p in known.problems_of(raw["event_id"])
     ]
     return {**raw, "problems": problems} if problems else dict(raw)
-
-
-def resolve(known: Index, text: str) -> str:
-    """A whole event id from a unique prefix."""
-    wanted = text.upper()
-    found = known.matching_ids(wanted, _LISTED) if len(wanted) >= 3 else []
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise Refusal("unknown_event", f"there is no event {text[:40]!r}", "ev list lists them")
-    hint = "give more of the id"
-    raise Refusal("ambiguous", f"{text!r} may be any of {', '.join(found)}", hint, candidates=found)

@@ -50,7 +50,9 @@ def materialize(call: kit.Call, what: str, source: str | None, form: str) -> Non
 def _line(row: Mapping[str, Any]) -> str:
     from coord.core.wk import markdown
 
-    paused = f" (paused by {row['paused']['by']}: {row['paused']['why']})" if "paused" in row else ""
+    paused = (
+        f" (paused by {row['paused']['by']}: {row['paused']['why']})" if "paused" in row else ""
+    )
     named = " ".join(str(row[k]) for k in ("agent_id", "kind", "mode", "owner") if k in row)
     return markdown.inline(named + paused)
 

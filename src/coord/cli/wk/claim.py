@@ -1,12 +1,11 @@
 """`wk claim`, `renew`, `release`: who has an item, until when."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.cli.wk.list import filters, where_of
 from coord.core import arbiter, settings, units
@@ -69,7 +68,7 @@ def claim(
         written = (
             _claim_next(call, desk, options, chosen)
             if work_id is None
-            else _claim_one(call, desk, common.resolve(desk.index, work_id), chosen)
+            else _claim_one(call, desk, naming.work_id(desk.index, work_id), chosen)
         )
         if written is not None and not written.is_duplicate and not call.dry_run:
             desk.write()
@@ -104,7 +103,7 @@ def _claim_next(
                     raise
         if len(found) < _CANDIDATES:
             return None
-        query = replace(query, offset=query.offset + _CANDIDATES)
+        query = query._replace(offset=query.offset + _CANDIDATES)
 
 
 def _claim_one(call: kit.Call, desk: Desk, work_id: str, chosen: Mapping[str, Any]) -> Written:
@@ -171,7 +170,7 @@ def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
 
 def _renewals(call: kit.Call, desk: Desk, ids: Sequence[str], ttl: int | None) -> Iterator[Draft]:
     for text in ids:
-        state = _held(desk, common.resolve(desk.index, text))
+        state = _held(desk, naming.work_id(desk.index, text))
         held = state["claim"]
         ttl_ms = ttl or held["ttl_ms"]
         if not arbiter.runs(held, desk.judged_at_ms):
@@ -206,7 +205,7 @@ def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
 
 def _releases(call: kit.Call, desk: Desk, ids: Sequence[str], break_: bool) -> Iterator[Draft]:
     for text in ids:
-        work_id = common.resolve(desk.index, text)
+        work_id = naming.work_id(desk.index, text)
         state = desk.state(f"work/{work_id}")
         if not break_ or "claim" not in state:
             state = _held(desk, work_id)

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from coord.cli import kit
-from coord.cli.wk import common
+from coord.cli import kit, naming
 from coord.core.draft import Draft
 from coord.core.wk import fields, request
 from coord.edge.writing import Desk
@@ -52,7 +51,7 @@ def _say(raw: kit.Row) -> str:
 
 def _closings(call: kit.Call, desk: Desk, ids: Sequence[str], resolution: str) -> Iterator[Draft]:
     for text in ids:
-        state = desk.state(f"work/{common.resolve(desk.index, text)}")
+        state = desk.state(f"work/{naming.work_id(desk.index, text)}")
         refs = request.held_refs(state, desk.author.agent_id, desk.author.session_id)
         key = f"{call.key}:{state['work_id']}" if call.key and len(ids) > 1 else call.key
         yield call.draft("work.closed", refs, {"as": resolution}, key=key)
@@ -73,5 +72,5 @@ def reopen(call: kit.Call, ids: Sequence[str]) -> None:
 
 def _reopenings(call: kit.Call, desk: Desk, ids: Sequence[str]) -> Iterator[Draft]:
     for text in ids:
-        work_id = common.resolve(desk.index, text)
+        work_id = naming.work_id(desk.index, text)
         yield call.draft("work.reopened", {"work_id": work_id}, {})

@@ -15,30 +15,6 @@ from coord.edge.writing import Desk
 from coord.errors import Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
-_SHORTEST = 3
-_LISTED = 10
-
-
-def resolve(known: Index, text: str) -> str:
-    """A whole work id from an id or a unique prefix of it, with or without `wk-`."""
-    if known.state(f"work/{text}"):
-        return text
-    part = text.removeprefix("wk-")
-    found = views.matching(known.connection, text, _LISTED) if len(part) >= _SHORTEST else []
-    if len(found) == 1:
-        return found[0][0]
-    if not found:
-        hint = "wk list --status all lists them" if len(part) >= _SHORTEST else (
-            f"a shortened id has at least {_SHORTEST} characters"
-        )  # fmt: skip
-        raise Refusal("unknown_work", f"there is no work item {text[:80]!r}", hint, work_id=text)
-    names = ", ".join(f"{work_id} ({title[:30]})" for work_id, title in found)
-    raise Refusal(
-        "ambiguous",
-        f"{text!r} may be any of {names}",
-        "give more of the id",
-        candidates=[work_id for work_id, _ in found],
-    )
 
 
 def state_of(known: Index | Desk, work_id: str) -> State:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.draft import Draft
 from coord.core.wk import request
@@ -71,7 +71,7 @@ def _drafts(call: kit.Call, desk: Desk, record: Record, key: str) -> Iterator[Dr
     work_id = given or common.fresh_id(desk, desk.author, key, "wk-", "work.created")
     yield call.draft(*request.creation(work_id, body), key=key)
     whole = {
-        kind: [common.resolve(desk.index, target) if not desk.state(f"work/{target}") else target
+        kind: [naming.work_id(desk.index, target) if not desk.state(f"work/{target}") else target
                for target in targets]
         for kind, targets in wanted.items()
     }  # fmt: skip
@@ -106,7 +106,7 @@ def _records(text: str, partial: bool) -> tuple[dict[int, Record], list[Refusal]
         if not line.strip():
             continue
         try:
-            records[number] = _checked(kit.json_value(line, "it"))
+            records[number] = _checked(kit.json_value(line, "this"))
         except Refusal as refusal:
             refusal.at_line(number)
             if not partial:

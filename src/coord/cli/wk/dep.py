@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.draft import Draft
 from coord.core.wk import fields, view
@@ -45,12 +45,12 @@ def _pairs(
     desk: Desk, text: str, options: dict[str, Sequence[str]]
 ) -> Iterator[tuple[str, str, str]]:
     """(item, kind, target) for each link named; `--blocks` is a need the other way."""
-    work_id = common.resolve(desk.index, text)
+    work_id = naming.work_id(desk.index, text)
     named = [(kind, other) for kind, others in options.items() for other in others]
     if not named:
         raise Refusal("usage", "name another item", "wk dep add ID --needs OTHER")
     for kind, other in named:
-        target = common.resolve(desk.index, other)
+        target = naming.work_id(desk.index, other)
         yield (target, "needs", work_id) if kind == "blocks" else (work_id, kind, target)
 
 
@@ -118,7 +118,7 @@ def tree(call: kit.Call, work_id: str, up: bool, kind: str) -> None:
     Example: wk dep tree wk-7k2m
     """
     with call.reading() as known:
-        rows = list(_walk(call, known, common.resolve(known, work_id), up, kind))
+        rows = list(_walk(call, known, naming.work_id(known, work_id), up, kind))
     call.emit(rows, _tree)
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core import units
 from coord.core.wk import view
@@ -59,7 +59,7 @@ def where_of(call: kit.Call, known: Index, options: Mapping[str, Any]) -> dict[s
         found["claimed_by"] = identity.agent_id(options["claimed_by"])
     for name in ("parent", "needs"):
         if options.get(name):
-            found[name] = common.resolve(known, options[name])
+            found[name] = naming.work_id(known, options[name])
     if options.get("text"):
         escaped = options["text"].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         found["text"] = f"%{escaped}%"
@@ -140,7 +140,7 @@ def _list(call: kit.Call, status: str, options: Mapping[str, Any]) -> int:
         if len(rows) == options["limit"] or options["offset"]:
             total = views.count(known.connection, query)
     call.emit(rows, _table)
-    kit.note_more(len(rows), total, options["offset"])
+    kit.note_page(len(rows), total, options["offset"])
     if not rows:
         call.note("nothing matches")
     return 0 if rows else NO
@@ -159,7 +159,7 @@ def _explain(call: kit.Call, options: Mapping[str, Any]) -> int:
     start, limit = options["offset"], options["limit"] or len(rows)
     shown = rows[start : start + limit]
     call.emit(shown, _table)
-    kit.note_more(len(shown), len(rows), start)
+    kit.note_page(len(shown), len(rows), start)
     return 0 if shown else NO
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit
-from coord.cli.wk import common
+from coord.cli import kit, naming
 from coord.core.wk import history
 
 
@@ -22,7 +21,7 @@ def log(call: kit.Call, work_id: str) -> None:
     Example: wk log wk-7k2m
     """
     with call.reading() as known:
-        whole = common.resolve(known, work_id)
+        whole = naming.work_id(known, work_id)
         events = known.of_entity(f"work/{whole}")
         rows = list(history.history(events, whole, known))
     call.emit(rows, _table, ident="event_id")

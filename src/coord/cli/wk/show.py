@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.wk import fields, view
 from coord.edge import blobs
@@ -26,7 +26,7 @@ def show(call: kit.Call, ids: Sequence[str]) -> None:
     """
     with call.reading() as known:
         now_ms = call.query_now(known)
-        rows = [_row(call, known, common.resolve(known, text), now_ms) for text in ids]
+        rows = [_row(call, known, naming.work_id(known, text), now_ms) for text in ids]
     call.emit(rows, _cards)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.draft import Draft
 from coord.core.wk import fields, request
@@ -73,7 +73,7 @@ def _updates(
     labels: tuple[list[str], list[str]],
 ) -> Iterator[Draft]:
     for text in ids:
-        state = desk.state(f"work/{common.resolve(desk.index, text)}")
+        state = desk.state(f"work/{naming.work_id(desk.index, text)}")
         fact = request.update(state, changes, unset, *labels)
         if fact is not None:
             kind, _, body = fact
@@ -111,6 +111,6 @@ def comment(call: kit.Call, work_id: str, text: str) -> None:
 
 
 def _comment(call: kit.Call, desk: Desk, text: str, said: str) -> Draft:
-    state = desk.state(f"work/{common.resolve(desk.index, text)}")
+    state = desk.state(f"work/{naming.work_id(desk.index, text)}")
     refs = request.held_refs(state, desk.author.agent_id, desk.author.session_id)
     return call.draft("work.commented", refs, {"text": said})

@@ -73,6 +73,8 @@ def plan(
         *([] if held else last),
     ]
     updated_at_ms = _updated_at_ms(wanted, before, current)
+    if not drafts and wanted.updated_at_ms not in (None, before.updated_at_ms):
+        drafts = [_draft("updated", wanted.work_id, {})]
     if all(_is_known(draft, current, updated_at_ms) for draft in drafts):
         return []
     seal = sha256(wanted.sha256.encode()).hexdigest() if held else wanted.sha256
@@ -233,8 +235,7 @@ def _edits(wanted: Wanted, base: Wanted, current: Mapping[str, Any]) -> list[Dra
         "base": {name: seen.get(name, made) for name in (*values, *gone)},
     }
     body = {name: part for name, part in parts.items() if part}
-    touched = wanted.updated_at_ms not in (None, base.updated_at_ms)
-    return [_draft("updated", wanted.work_id, body)] if body or touched else []
+    return [_draft("updated", wanted.work_id, body)] if body else []
 
 
 def _changed_fields(

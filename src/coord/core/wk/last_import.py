@@ -65,7 +65,7 @@ class _Past:
     def take(self, kind: str, refs: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         """Replay one event of an import."""
         self.work_id = refs["work_id"]
-        self.updated_at_ms = body.get("updated_at_ms", self.updated_at_ms)
+        self.updated_at_ms = body.get("updated_at_ms")
         imported = body.get("imported")
         if isinstance(imported, Mapping):
             self.source, self.sha256 = imported.get("from", ""), imported.get("sha256", "")

@@ -3,17 +3,19 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from coord.core import ev
 from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import Problem, State
 from coord.edge import journal
 from coord.edge.index.reading import Changed, Key, Mark
 from coord.edge.journal import Tip
+
+if TYPE_CHECKING:
+    from coord.core import ev
 
 _OPEN_FILES = 200
 
@@ -202,10 +204,12 @@ class Lookup:
 
     def ids_from(self, event_id: str) -> list[str]:
         """The ids of events from this one on."""
-        rows = self.connection.execute("SELECT id FROM event WHERE id >= ? ORDER BY id", (event_id,))
+        rows = self.connection.execute(
+            "SELECT id FROM event WHERE id >= ? ORDER BY id", (event_id,)
+        )
         return [row[0] for row in rows]
 
-    def select(self, wanted: ev.Filter, limit: int) -> list[Mapping[str, Any]]:
+    def select(self, wanted: "ev.Filter", limit: int) -> list[Mapping[str, Any]]:
         """The newest events that a filter takes, oldest first; all with limit -1."""
         conditions, values = self._conditions(wanted)
         rows = self.connection.execute(
@@ -220,7 +224,7 @@ class Lookup:
                 found.append(raw)
         return found[::-1]
 
-    def _conditions(self, wanted: ev.Filter) -> tuple[str, list[Any]]:
+    def _conditions(self, wanted: "ev.Filter") -> tuple[str, list[Any]]:
         """What of a filter the tables answer without reading lines."""
         parts: list[tuple[str, list[Any]]] = [("1", [])]
         if wanted.since_id:
@@ -233,7 +237,7 @@ class Lookup:
             entity = f"work/{wanted.work_id}"
             parts.append(("e = (SELECT e FROM entity WHERE name = ?)", [entity]))
         if wanted.types:
-            numbers = [i for i, text in self._names() if wanted.takes_type(text)]
+            numbers = [i for i, text in self._names() if _is_one_of(text, wanted.types)]
             parts.append((f"type IN ({','.join('?' * len(numbers))})", numbers))
         return " AND ".join(part for part, _ in parts), [v for _, vs in parts for v in vs]
 
@@ -244,3 +248,9 @@ class Lookup:
         """How many events of a type there are."""
         row = self.connection.execute("SELECT events FROM name WHERE text=?", (kind,)).fetchone()
         return int(row[0]) if row else 0
+
+
+def _is_one_of(kind: str, globs: Sequence[str]) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(kind, glob) for glob in globs)

@@ -1,18 +1,21 @@
 """What is new in the journals since they were last read, and how far each goes.
 
-Inode and time prove nothing (git reuses both), so a segment is known to continue
-what was read when the last line read is still there, byte for byte. Where it is
-not, or where new lines do not continue the chain, `Changed` asks for everything to
-be read anew, and then `core.chain` sorts the damaged journal's lines.
+Inode and time prove nothing (git reuses both), so a journal is known to continue
+what was read when no segment is shorter than it was and the last line read is still
+there, byte for byte: it vouches for all lines before it. Where it is not, or where new
+lines do not continue the chain, `Changed` asks for everything to be read anew, and
+then `core.chain` sorts the damaged journal's lines.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coord.core import chain
 from coord.edge import journal
 from coord.edge.journal import Line, Segment, Tip
+
+if TYPE_CHECKING:
+    from coord.core import chain
 
 
 class Changed(Exception):
@@ -49,8 +52,12 @@ def key_of(segment: Segment) -> Key:
 
 def unread(segments: Sequence[Segment], marks: Mapping[Key, Mark]) -> list[Segment]:
     """The segments with bytes that were not read yet; raises `Changed`."""
-    if len(marks.keys() - {key_of(s) for s in segments}):
+    if marks.keys() - {key_of(s) for s in segments}:
         raise Changed("a segment is gone")
+    marked = [s for s in segments if key_of(s) in marks and marks[key_of(s)].last_size]
+    # In order of their numbers, so that each journal's newest one stays.
+    for newest in {(s.tool, s.writer): s for s in marked}.values():
+        _check_last_line(newest.path, marks[key_of(newest)])
     return [s for s in segments if _has_more(s, marks.get(key_of(s)))]
 
 
@@ -59,18 +66,17 @@ def _has_more(segment: Segment, mark: Mark | None) -> bool:
         return segment.size > 0
     if segment.size < mark.size:
         raise Changed(f"{segment.path} is shorter than it was")
-    if mark.last_size and not _still_there(segment.path, mark):
-        raise Changed(f"{segment.path} was changed where it had been read")
     return segment.size > mark.size
 
 
-def _still_there(path: str, mark: Mark) -> bool:
+def _check_last_line(path: str, mark: Mark) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.pread(descriptor, mark.last_size + 1, mark.last_offset)
     finally:
         os.close(descriptor)
-    return data[-1:] == b"\n" and journal.digest_of(data[:-1]) == mark.last_digest
+    if data[-1:] != b"\n" or journal.digest_of(data[:-1]) != mark.last_digest:
+        raise Changed(f"{path} was changed where it had been read")
 
 
 def new_lines(segment: Segment, mark: Mark | None, tip: Tip) -> Found:
@@ -95,6 +101,9 @@ def new_lines(segment: Segment, mark: Mark | None, tip: Tip) -> Found:
 
 def all_lines(segments: Sequence[Segment]) -> Iterator[Found]:
     """Every segment of one damaged journal, its lines sorted by `core.chain`."""
+    # Only damage needs it: no command pays for it at its start.
+    from coord.core import chain
+
     links: list[chain.Link] = []
     places: list[tuple[int, int]] = []
     for number, segment in enumerate(segments):
@@ -117,7 +126,7 @@ def all_lines(segments: Sequence[Segment]) -> Iterator[Found]:
         yield _sorted_segment(segment, number, trusted, mine, tip_link)
 
 
-def _seq_of(link: chain.Link) -> int:
+def _seq_of(link: "chain.Link") -> int:
     return link.seq
 
 
@@ -126,7 +135,7 @@ def _sorted_segment(
     number: int,
     trusted: set[tuple[int, int]],
     damages: list[tuple[int, int, str, str]],
-    tip_link: chain.Link | None,
+    tip_link: "chain.Link | None",
 ) -> Found:
     data, _ = journal.read(segment.path)
     good, last, tip = [], (0, 0, ""), journal.NO_TIP

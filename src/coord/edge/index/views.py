@@ -7,8 +7,7 @@ that it needs is still to be done. A need that no clone knows blocks nothing.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -59,10 +58,11 @@ STATUSES: Mapping[str, str] = {
     "unfinished": "status != 'closed'",
     "all": "deleted = 0",
 }
+# The filters of a query without any.
+_EVERYTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """Which items, in which order, how many.
 
     where: names of `FILTERS` with their values. now_ms: see DESIGN §5.
@@ -70,7 +70,7 @@ class Query:
 
     now_ms: int
     status: str = "unfinished"
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] = _EVERYTHING
     sort: str = "priority"
     limit: int = -1
     offset: int = 0

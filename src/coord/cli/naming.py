@@ -1,0 +1,41 @@
+"""Whole ids from the short ones that people type."""
+
+from coord.edge.index import Index, views
+from coord.errors import Refusal
+
+SHORTEST = 3
+_LISTED = 10
+
+
+def work_id(known: Index, text: str) -> str:
+    """A whole work id from an id or a unique prefix of it, with or without `wk-`."""
+    if known.state(f"work/{text}"):
+        return text
+    part = text.removeprefix("wk-")
+    found = views.matching(known.connection, text, _LISTED) if len(part) >= SHORTEST else []
+    if len(found) == 1:
+        return found[0][0]
+    if not found:
+        hint = "wk list --status all lists them" if len(part) >= SHORTEST else (
+            f"a shortened id has at least {SHORTEST} characters"
+        )  # fmt: skip
+        raise Refusal("unknown_work", f"there is no work item {text[:80]!r}", hint, work_id=text)
+    names = ", ".join(f"{work_id} ({title[:30]})" for work_id, title in found)
+    raise Refusal(
+        "ambiguous",
+        f"{text!r} may be any of {names}",
+        "give more of the id",
+        candidates=[work_id for work_id, _ in found],
+    )
+
+
+def event_id(known: Index, text: str) -> str:
+    """A whole event id from a unique prefix of it."""
+    wanted = text.upper()
+    found = known.matching_ids(wanted, _LISTED) if len(wanted) >= SHORTEST else []
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Refusal("unknown_event", f"there is no event {text[:40]!r}", "ev list lists them")
+    hint = "give more of the id"
+    raise Refusal("ambiguous", f"{text!r} may be any of {', '.join(found)}", hint, candidates=found)
