@@ -156,7 +156,7 @@ def test_a_module_imports_only_its_own_floor_and_those_below():
         if parts[0] not in FLOORS[place(path).partition("/")[0].removesuffix(".py")]
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("floor", ["core", "cli"])
@@ -170,7 +170,7 @@ def test_a_tool_never_imports_another_tool(floor: str):
         if tool_of(parts) not in ("", tool_of(list(path.relative_to(SOURCE).parts)))
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_library_enters_through_its_door():
@@ -183,7 +183,7 @@ def test_every_library_enters_through_its_door():
         if not place(path).startswith(DOORS.get(name, ()))
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_core_has_no_disk_clock_chance_or_environment():
@@ -200,13 +200,13 @@ def test_the_core_has_no_disk_clock_chance_or_environment():
         if isinstance(node, ast.Call) and called(node) in IMPURE_CALLS
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_contrib_talks_to_the_tools_through_their_command_line():
     wrong = [place(path) for path in files_in("bin", "contrib") if any(inside(path))]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_file_is_longer_than_500_lines():
@@ -226,7 +226,7 @@ def test_no_function_is_longer_than_70_lines():
         if node.end_lineno and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_a_function_inside_a_function_is_a_decorators_wrapper():
@@ -242,7 +242,7 @@ def test_a_function_inside_a_function_is_a_decorators_wrapper():
         if not (returns(outer, inner.name) and decorates(outer, inner, decorators))
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def decorating(path: Path) -> Iterator[str]:
@@ -339,7 +339,7 @@ def test_no_test_asserts_wall_time():
         if isinstance(node, ast.Assert) and tells_time(node.test, clocked_names(function))
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def tells_time(node: ast.AST, names: frozenset[str] | set[str]) -> bool:
@@ -392,4 +392,4 @@ def test_the_environment_is_read_in_one_place():
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv")
     ]
 
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)

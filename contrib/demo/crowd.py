@@ -6,7 +6,6 @@ repository for looking around. It exits 1 when the proof fails.
 
 import collections
 import contextlib
-import json
 import signal
 import sys
 import tempfile
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 import proof
-from narrator import Narrator, paint
+from narrator import Narrator, history_line, paint
 from scratch import WORKTREES, Scratch
 
 NAMES = ("ada", "bo", "cy", "dee", "eve", "flo", "gus", "hal")
@@ -44,12 +43,8 @@ def heading(text: str) -> None:
 
 
 def load(scratch: Scratch, file: str) -> None:
-    """Import the backlog; its first line tells the format."""
-    with open(file, encoding="utf-8") as lines:
-        kind = "beads" if '"issue_type"' in lines.readline() else "jsonl"
-    account = json.loads(
-        scratch.run("wk", "import", "--as", "human:demo", "--from", kind, file).splitlines()[-1]
-    )
+    """Import the backlog, whatever its format."""
+    account = scratch.lines("wk", "import", "--as", "human:demo", file)[-1]
     for name in ("items", "dependencies", "comments", "deletions"):
         print(f"  {account.get(name, 0):>6} {name}")
 
@@ -61,7 +56,7 @@ def work_off(scratch: Scratch, titles: dict[str, str]) -> None:
     with contextlib.ExitStack() as running:
         watcher = running.enter_context(scratch.started("watch", "main", *watch))
         assert watcher.stdout
-        narrator = Narrator(watcher.stdout, titles)
+        narrator = Narrator(watcher.stdout, newest, titles)
         narrator.start()
         agents = {
             name: running.enter_context(
@@ -72,7 +67,8 @@ def work_off(scratch: Scratch, titles: dict[str, str]) -> None:
         failed = [name for name, agent in agents.items() if agent.wait()]
         if failed:
             sys.exit(f"demo: {', '.join(failed)} failed\n{scratch.errors.read_text()}")
-        if not narrator.has_seen("work.closed", len(proof.ledger(scratch))):
+        closes = proof.journal(scratch, "work.closed", AGENTS)
+        if not narrator.has_seen("work.closed", len(closes)):
             sys.exit("demo: the watcher did not tell of every close")
 
 
@@ -86,7 +82,8 @@ def report(scratch: Scratch, before: set[str]) -> int:
     if done:
         item = done[-1][1]
         heading(f"The history of {item}: wk log {item}")
-        print(scratch.run("wk", "log", item))
+        for row in scratch.lines("wk", "log", item, "--json"):
+            print(history_line(row))
     heading("Was every ready item done exactly once?")
     checks = proof.prove(scratch, before, AGENTS)
     for check in checks:

@@ -5,6 +5,7 @@ shown with its control characters made harmless.
 """
 
 import collections
+import datetime
 import json
 import os
 import sys
@@ -14,6 +15,8 @@ from typing import IO, Any
 
 VERBS = {"work.claimed": "claims", "work.commented": "says on", "work.closed": "closes"}
 COLOURS = {"claims": "33", "closes": "32", "yes": "32", "NO": "31", "title": "1", "dim": "2"}
+# The changes that a history tells in the demo; `wk log` tells all.
+TOLD = ("status", "needs", "parent", "relates", "found_from", "claim")
 TITLE_WIDTH = 60
 PATIENCE_S = 10.0
 
@@ -31,12 +34,31 @@ def plain(text: str) -> str:
     return shown if len(shown) <= TITLE_WIDTH else shown[: TITLE_WIDTH - 1] + "…"
 
 
-class Narrator(threading.Thread):
-    """Prints the events of one `ev watch` and counts them by type."""
+def history_line(row: Mapping[str, Any]) -> str:
+    """One line of `wk log` as `date time agent fact`, with what changed and what was said."""
+    clock = datetime.datetime.fromtimestamp(row["at_ms"] / 1000, datetime.UTC)
+    changed = row.get("changes", {})
+    said = [row[name] for name in ("text", "why") if name in row]
+    parts = [
+        f"{name} {change.get('from', 'none')} → {change.get('to', 'none')}"
+        for name, change in changed.items()
+        if name in TOLD
+    ]
+    shown = "; ".join([*parts, *(f"“{plain(text)}”" for text in said)])
+    stamp = paint(f"{clock:%Y-%m-%d %H:%M:%S}", "dim")
+    return f"  {stamp}  {row['agent_id']:<10} {row['type']:<14} {shown}"
 
-    def __init__(self, events: IO[str], titles: Mapping[str, str]) -> None:
+
+class Narrator(threading.Thread):
+    """Prints the events of one `ev watch` and counts them by type.
+
+    since: the event that the watch was told to begin with; it is old news.
+    """
+
+    def __init__(self, events: IO[str], since: str, titles: Mapping[str, str]) -> None:
         super().__init__(daemon=True)
         self.events = events
+        self.since = since
         self.titles = titles
         self.seen: collections.Counter[str] = collections.Counter()
         self.news = threading.Condition()
@@ -45,6 +67,8 @@ class Narrator(threading.Thread):
         """Print until the watcher ends."""
         for line in self.events:
             event = json.loads(line)
+            if event["event_id"] == self.since:
+                continue
             print(self.sentence(event), flush=True)
             with self.news:
                 self.seen[event["type"]] += 1
@@ -57,7 +81,7 @@ class Narrator(threading.Thread):
         item = event["refs"].get("work_id", "")
         clock = paint(event["ts"][11:23], "dim")
         title = plain(self.titles.get(item, ""))
-        return f"  {clock}  {name:<4} {paint(f'{verb:<8}', verb)} {item:<10} {title}"
+        return f"  {clock}  {name:<4} {paint(f'{verb:<8}', verb)} {item:<12} {title}"
 
     def has_seen(self, kind: str, count: int) -> bool:
         """Wait until so many events of a type were printed; False when they do not come."""

@@ -9,7 +9,6 @@ import collections
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scratch import Scratch
@@ -43,12 +42,12 @@ def ledger(scratch: Scratch) -> list[tuple[str, str]]:
     return [(agent, item) for agent, _, item in (line.partition(" ") for line in lines)]
 
 
-def journal(store: Path, kind: str, agents: Iterable[str]) -> list[tuple[str, str]]:
+def journal(scratch: Scratch, kind: str, agents: Iterable[str]) -> list[tuple[str, str]]:
     """(agent, item) per event of a type that these agents wrote, from the bare files."""
     wanted = set(agents)
     events = [
         json.loads(line)
-        for segment in sorted((store / "wk").glob("*.jsonl"))
+        for segment in sorted((scratch.main / ".coord" / "wk").glob("*.jsonl"))
         for line in segment.read_text(encoding="utf-8").splitlines()
     ]
     return [
@@ -68,8 +67,8 @@ def prove(scratch: Scratch, before: set[str], agents: Iterable[str]) -> list[Che
     """Every statement of the proof, true or not."""
     agents = tuple(agents)
     done = ledger(scratch)
-    store = scratch.main / ".coord"
-    claims, closes = (journal(store, kind, agents) for kind in ("work.claimed", "work.closed"))
+    claims = journal(scratch, "work.claimed", agents)
+    closes = journal(scratch, "work.closed", agents)
     worked = {item for _, item in done}
     left = open_items(items(scratch))
     ready = {item["work_id"] for item in scratch.lines("wk", "ready", "--json", good=(0, 1))}

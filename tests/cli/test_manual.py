@@ -32,7 +32,8 @@ def sample():
 
 
 @sample.command(
-    help="Eat PEAR.\n\nExits 5 when it is eaten.\n\n\b\nExample:\n  pear eat --next\n  .dotted 'q'"
+    help="Eat PEAR...\n\n\b\nExits: 5 when it is eaten;\n       7 when it may be.\n"
+    "Example: pear eat -n 1\n\n\b\n   pear  eat --next\n  .dotted 'q'"
 )
 @click.argument("pear", required=False)
 @click.option("-n", "--limit", type=int, default=50, show_default=True, help="At most so many.")
@@ -97,7 +98,8 @@ def test_a_page_shows_every_verb_with_usage_help_and_options(page, need):
     text = rendered(page)
 
     assert "pear eat [OPTIONS] [PEAR]" in text
-    assert "Exits 5 when it is eaten." in text
+    assert "Exits   5 when it is eaten; 7 when it may be.\n" in text
+    assert "Example\n             pear eat -n 1\n" in text
     assert "-n, --limit INTEGER" in text
     assert "--sort [age|by-size]" in text
     assert 'Sort "well".' in text
@@ -116,7 +118,7 @@ def test_odd_texts_come_out_as_they_went_in(page, need):
 
     assert "A \\ in 'text'… costs ~0." in text
     assert "Really (yes.)" in text
-    assert "Example:\n             pear eat --next\n             .dotted 'q'" in text
+    assert "\n            pear  eat --next\n           .dotted 'q'\n" in text
 
 
 def test_a_page_is_ascii(page):

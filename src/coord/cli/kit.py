@@ -198,9 +198,11 @@ def _escaped(char: str) -> str:
 
 
 def text_of(argument: str) -> str:
-    """A text argument: itself, `-` for stdin, `@FILE` for a file's content."""
+    """A text argument: itself, `-` for stdin, `@FILE` for a file; `@@x` means `@x`."""
     if argument == "-":
         return sys.stdin.buffer.read().decode(errors="replace")
+    if argument.startswith("@@"):
+        return argument[1:]
     if argument.startswith("@") and len(argument) > 1:
         return file_text(argument[1:])
     return argument
@@ -208,9 +210,14 @@ def text_of(argument: str) -> str:
 
 def json_lines(text: str) -> Iterator[tuple[int, Any]]:
     """Parsed JSON Lines with their numbers, from 1; refuses a bad one by number."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, json_value(line, f"line {number}", line=number)
+
+
+def json_text(value: object) -> str:
+    """A value as JSON text."""
+    return orjson.dumps(value).decode()
 
 
 def json_value(text: str, what: str, **facts: Any) -> Any:
@@ -283,9 +290,16 @@ def command(name: str, writes: bool = False, own_as: bool = False) -> Callable[[
         wrapped: Any = called
         for option in reversed((*common, *(_WRITE if writes else ()))):
             wrapped = option(wrapped)
-        return click.command(name)(wrapped)
+        made = click.command(name)(wrapped)
+        # A verb's own options come first in its help.
+        made.params.sort(key=_is_common)
+        return made
 
     return decorate
+
+
+def _is_common(parameter: click.Parameter) -> bool:
+    return parameter.name in _CALL_OPTIONS
 
 
 class LazyGroup(click.Group):

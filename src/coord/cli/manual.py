@@ -39,6 +39,13 @@ FILES = {
     ".coord/config.yaml": "This clone's settings, never synced.",
     ".coord/local/": "The index and what else can be made again; may be deleted at any time.",
 }
+# DESIGN §8 asks for these words.
+CAVEATS = {
+    "wk": "What a claim does not promise: an advisory hold is not exclusive between clones; a"
+    " holder that sleeps past its TTL and then acts is stopped only where its fence is checked;"
+    " `break` and `--take-over` while the old holder is cut off leave two who believe; a remote"
+    " that loses accepted pushes voids `remote`.",
+}
 _SPECIAL = {
     "\\": "\\e", "-": "\\-", "'": "\\(aq", '"': "\\(dq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti",
 }  # fmt: skip
@@ -62,6 +69,7 @@ def page(tool: str, group: click.Group) -> str:
         section("EXIT STATUS", table((str(n), text) for n, text in STATUSES.items())),
         section("ERROR CODES", _CODES_ARE, table(map(_code, CODES))),
         _see_also(tool),
+        section("CAVEATS", filled(CAVEATS.get(tool, ""))),
     ]
     return "".join(parts)
 
@@ -88,15 +96,23 @@ def _verbs(group: click.Group, context: click.Context) -> Iterator[Verb]:
 
 
 def _shared(verbs: Sequence[Verb]) -> frozenset[str]:
-    """The options that all of these verbs have, with the same help."""
+    """The options that most of these verbs have and the others give a sense of their own."""
     keys = [frozenset(map(_key, _visible(command))) for _, command, _ in verbs]
-    return frozenset.intersection(*keys) if len(keys) > 1 else frozenset()
+    flags = [{option.opts[0] for option in _visible(command)} for _, command, _ in verbs]
+    return frozenset(
+        _key(option)
+        for _, command, _ in verbs
+        for option in _visible(command)
+        if sum(_key(option) in found for found in keys) * 2 > len(verbs) > 1
+        and all(option.opts[0] in found for found in flags)
+    )
 
 
 def _said_once(
     verbs: Sequence[Verb], common: frozenset[str], writes: Sequence[Verb], written: frozenset[str]
 ) -> str:
-    text = f"Every verb takes these:\n{_options(verbs, common)}" if common else ""
+    every = "Every verb takes these, unless it says otherwise itself:\n"
+    text = every + _options(verbs, common) if common else ""
     if not written:
         return text
     names = ", ".join(path.partition(" ")[2] for path, _, _ in writes)
@@ -138,13 +154,13 @@ def _verb(verb: Verb, shared: frozenset[str]) -> str:
 
 
 def _options(verbs: Sequence[Verb], wanted: frozenset[str]) -> str:
-    _, command, context = verbs[0]
-    rows = [
-        (_flags(option, context), _help(option, context))
+    rows = {
+        _key(option): (_flags(option, context), _help(option, context))
+        for _, command, context in verbs
         for option in _visible(command)
         if _key(option) in wanted
-    ]
-    return table(rows, macro="") if rows else ""
+    }
+    return table(rows.values(), macro="") if rows else ""
 
 
 def _flags(option: click.Option, context: click.Context) -> str:
@@ -152,7 +168,9 @@ def _flags(option: click.Option, context: click.Context) -> str:
     joined = " , ".join(names)
     if option.is_flag or option.count:
         return joined
-    return f"{joined} Ar {quoted(option.make_metavar(context))}"
+    # A list of choices may be broken where one ends.
+    metavar = quoted(option.make_metavar(context)).replace("|", r"|\:")
+    return f"{joined} Ar {metavar}"
 
 
 def _help(option: click.Option, context: click.Context) -> str:
@@ -190,21 +208,33 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph; after a line with a backspace it is set as it stands."""
+    """A paragraph; after a line with a backspace, labels with their texts, or as it stands."""
     if not text.startswith("\b"):
         return _BREAK + filled(text)
     lines = textwrap.dedent(text.lstrip("\b\n")).splitlines()
+    labelled = [
+        _LABEL.fullmatch(line) for line in re.sub(r"\n +", " ", "\n".join(lines)).split("\n")
+    ]
+    if all(labelled):
+        return table((found[1], found[2]) for found in labelled if found)
     return "".join([".Bd -literal -offset indent\n", *(f"{escape(x)}\n" for x in lines), ".Ed\n"])
+
+
+_LABEL = re.compile(r"([A-Z][a-z]+): (\S.*)")
 
 
 def filled(text: str) -> str:
     """Running text: a new sentence begins a new line, as mdoc(7) asks."""
-    sentences = re.split(r"(?<=[.!?]) +|(?<=[.!?][)'\"\]]) +", " ".join(text.split()))
+    sentences = _SENTENCE.split(" ".join(text.split()))
     wrapped = (
-        textwrap.wrap(sentence, WIDTH, break_long_words=False, break_on_hyphens=False)
+        textwrap.wrap(_spelled(sentence), WIDTH, break_long_words=False, break_on_hyphens=False)
         for sentence in sentences
     )
-    return "".join(f"{escape(line)}\n" for lines in wrapped for line in lines)
+    return "".join(f"{_guarded(line)}\n" for lines in wrapped for line in lines)
+
+
+# An ellipsis ends no sentence.
+_SENTENCE = re.compile(r"""(?<=[^.][.!?]) +|(?<=[.!?][)'"\]]) +""")
 
 
 def quoted(text: str) -> str:
@@ -215,8 +245,15 @@ def quoted(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text that roff(7) prints as it is, in ASCII."""
-    shown = "".join(_character(char) for char in text)
-    return rf"\&{shown}" if shown.startswith(".") else shown
+    return _guarded(_spelled(text))
+
+
+def _guarded(line: str) -> str:
+    return rf"\&{line}" if line.startswith(".") else line
+
+
+def _spelled(text: str) -> str:
+    return "".join(map(_character, text))
 
 
 def _character(char: str) -> str:

@@ -31,6 +31,11 @@ def text(value: object, style: str = "") -> Text:
     return Text(plain(str(value)), style=style)
 
 
+def joined(*parts: Text) -> Text:
+    """Parts of a line, each in its own style."""
+    return Text.assemble(*parts)
+
+
 def state_word(row: Row) -> str:
     """One word for what an item is: its status, or why it is not ready."""
     if row["status"] != "open":
@@ -74,12 +79,12 @@ def card(row: Row) -> None:
     line = f"{state_word(row)} · {row['type']} · P{row['priority']}"
     console.print(text(line, _STATUS_STYLE.get(state_word(row), "")))
     for name, value in _facts(row):
-        console.print(text(f"  {name}: ", "dim") + text(value))
+        console.print(joined(text(f"  {name}: ", "dim"), text(value)))
     for paragraph in str(row.get("description", "")).splitlines():
         console.print(text(f"  {paragraph}"))
     for comment in row.get("comments", ()):
         head = f"  {units.show_instant(comment['at_ms'])} {comment['by']}: "
-        console.print(text(head, "dim") + text(comment["text"]))
+        console.print(joined(text(head, "dim"), text(comment["text"])))
 
 
 def _facts(row: Row) -> Iterable[tuple[str, str]]:
@@ -116,9 +121,11 @@ def tree(rows: Iterable[Row]) -> None:
         again = " (seen above)" if row.get("seen") else ""
         word = state_word(row)
         console.print(
-            text(f"{indent}{row['work_id']} ")
-            + text(word, _STATUS_STYLE.get(word, ""))
-            + text(f" {row['title']}{again}")
+            joined(
+                text(f"{indent}{row['work_id']} "),
+                text(word, _STATUS_STYLE.get(word, "")),
+                text(f" {row['title']}{again}"),
+            )
         )
 
 
@@ -127,18 +134,22 @@ def history(rows: Iterable[Row]) -> None:
     console = _console()
     for row in rows:
         who = row.get("by", row["agent_id"])
-        line = text(f"{units.show_instant(row['at_ms'])} ", "dim") + text(f"{who} ", "cyan")
-        line += text(row["type"].partition(".")[2])
+        parts = [
+            text(f"{units.show_instant(row['at_ms'])} ", "dim"),
+            text(f"{who} ", "cyan"),
+            text(row["type"].partition(".")[2]),
+        ]
         for name, change in row.get("changes", {}).items():
             if change.get("from") is not None:
-                line += text(f" {name}: {change['from']} → {change.get('to', '(none)')}")
+                parts.append(text(f" {name}: {change['from']} → {change.get('to', '(none)')}"))
         if row.get("text"):
-            line += text(f" {row['text']}")
+            parts.append(text(f" {row['text']}"))
         if row.get("why"):
-            line += text(f" ({row['why']})", "dim")
+            parts.append(text(f" ({row['why']})", "dim"))
         if "problem" in row:
-            line += text(f" [{row['problem']['code']}: {row['problem']['message']}]", "red")
-        console.print(line)
+            problem = f" [{row['problem']['code']}: {row['problem']['message']}]"
+            parts.append(text(problem, "red"))
+        console.print(joined(*parts))
 
 
 def events(rows: Iterable[Row]) -> None:
@@ -150,16 +161,19 @@ def events(rows: Iterable[Row]) -> None:
 
 def event_line(row: Row) -> Text:
     """One event: when, who, what, about what."""
-    line = text(f"{row['ts'][11:19]} ", "dim") + text(f"{row['actor']['agent_id']} ", "cyan")
-    line += text(row["type"])
+    parts = [
+        text(f"{row['ts'][11:19]} ", "dim"),
+        text(f"{row['actor']['agent_id']} ", "cyan"),
+        text(row["type"]),
+    ]
     for name in ("work_id", "agent_id", "run_id", "thread_id"):
         if name in row.get("refs", {}):
-            line += text(f" {row['refs'][name]}", "bold")
+            parts.append(text(f" {row['refs'][name]}", "bold"))
     body = row.get("body", {})
     for name in ("title", "text", "as", "why"):
         if isinstance(body.get(name), str):
-            line += text(f" {body[name][:80]}")
-    return line
+            parts.append(text(f" {body[name][:80]}"))
+    return joined(*parts)
 
 
 def facts(rows: Iterable[Row]) -> None:

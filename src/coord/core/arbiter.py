@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coord.core import units
-from coord.core.event import Event
+from coord.core.event import Event, is_integer
 from coord.core.problem import Problem
 
 Hold = Mapping[str, Any]
@@ -41,7 +41,7 @@ def hold_from(event: Event) -> dict[str, Any] | Problem:
     fence, ttl_ms, expires_at_ms = (body.get(k) for k in ("fence", "ttl_ms", "expires_at_ms"))
     if not (isinstance(lease_id, str) and isinstance(resource, str)):
         return Problem(event.event_id, "bad_data", "an acquire names its lease_id and resource")
-    if not all(type(n) is int and n > 0 for n in (fence, ttl_ms, expires_at_ms)):
+    if not all(is_integer(n, least=1) for n in (fence, ttl_ms, expires_at_ms)):
         return Problem(event.event_id, "bad_data", "fence, ttl_ms, expires_at_ms are integers > 0")
     hold = {
         "lease_id": lease_id, "resource": resource,
@@ -131,7 +131,7 @@ def renew(domain: Domain, event: Event) -> Domain | Problem:
         return Problem(event.event_id, "not_held", f"the hold of {event.agent_id} was over")
     ttl_ms = event.body.get("ttl_ms", hold["ttl_ms"])
     until = event.body.get("expires_at_ms", event.time_ms + hold["ttl_ms"])
-    if type(ttl_ms) is not int or type(until) is not int:
+    if not (is_integer(ttl_ms, least=1) and is_integer(until, least=1)):
         return Problem(event.event_id, "bad_data", "ttl_ms and expires_at_ms are integers")
     return _replaced(domain, hold, {**hold, "ttl_ms": ttl_ms, "expires_at_ms": until})
 

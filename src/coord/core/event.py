@@ -14,7 +14,7 @@ what folds rely on; `edge.schemas` checks the rest for whatever comes from outsi
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from coord.core import digest
 
@@ -29,6 +29,9 @@ KEY_ORDER = (
 JOURNALS = {"work": "wk", "artifact": "wk", "lease": "lease", "msg": "msg", "run": "run"}
 TOOLS = ("wk", "ev", "lease", "msg", "run")
 RESERVED = frozenset({"work", "artifact", "lease", "msg", "run", "agent", "config"})
+# The last millisecond of the year 9999, and the bound of every other integer too:
+# beyond it a date cannot be written, and soon a sum no longer fits where it is kept.
+MAX_INTEGER = 253_402_300_799_999
 # Where an event is written is not part of what it says: a line that was written
 # again under another replica is the same event.
 POSITION_KEYS = ("writer", "seq", "prev")
@@ -41,6 +44,7 @@ TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 AGENT_ID = re.compile(r"(agent|human|bot):[^\s\x00-\x1f\x7f]{1,120}")
 WRITER = re.compile(r"[a-z0-9-]{1,64}\.[a-z2-7]{6}")
 _RANDOM_BITS = 80
+_PAIRS = [one + other for one in CROCKFORD for other in CROCKFORD]
 # Crockford's digits as those that `int` reads in base 32.
 _AS_BASE32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 
@@ -75,7 +79,7 @@ def fault_in(raw: object) -> str:
         return "type is not a dotted lower-case name"
     if not (isinstance(actor, dict) and isinstance(actor.get("agent_id"), str)):
         return "actor.agent_id is missing"
-    if not isinstance(raw.get("writer"), str) or not isinstance(raw.get("seq"), int):
+    if not isinstance(raw.get("writer"), str) or not is_integer(raw.get("seq"), least=1):
         return "writer or seq is missing"
     return _fault_in_parts(raw, actor)
 
@@ -89,6 +93,11 @@ def _fault_in_parts(raw: Mapping[str, Any], actor: Mapping[str, Any]) -> str:
     if not isinstance(raw.get("idempotency_key", ""), str):
         return "idempotency_key is not a string"
     return ""
+
+
+def is_integer(value: object, least: int = 0) -> TypeGuard[int]:
+    """Whether a value is an integer that can be kept and reckoned with."""
+    return type(value) is int and least <= value <= MAX_INTEGER
 
 
 def from_raw(raw: Mapping[str, Any]) -> Event:
@@ -155,7 +164,7 @@ def time_of(event_id: str) -> int:
 def encode_id(time_ms: int, random: int) -> str:
     """A ULID of 48 bits of time and 80 bits of chance."""
     value = (time_ms << _RANDOM_BITS) | random
-    return "".join(CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def decode_id(event_id: str) -> tuple[int, int]:

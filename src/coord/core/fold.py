@@ -139,8 +139,8 @@ def in_order(events: Iterable[Event], now_ms: int) -> tuple[list[Event], list[Pr
 def settled(variants: Sequence[Event]) -> tuple[Event, Problem | None]:
     """Choose among events of one id: the one whose content sorts first.
 
-    Of lines with one content it is the one whose writer, place and spelling sort
-    first, so that the choice depends on nothing else. Returns it, and the problem
+    Of lines with one content it is the one whose writer and spelling sort first, so
+    that the choice depends on nothing else. Returns it, and the problem
     `id_reused` unless all say the same.
     """
     chosen = min(variants, key=_by_content)
@@ -157,7 +157,7 @@ def _by_id(event: Event) -> str:
 
 def _by_content(event: Event) -> tuple[str, str, str]:
     content = canonical(events_module.content_of(event.raw))
-    return content, canonical(event.raw), repr(event.raw)
+    return content, event.writer, repr(event.raw)
 
 
 def canonical(value: object) -> str:

@@ -18,6 +18,10 @@ from coord.edge.store import refusing_disk_errors
 # Room for what the journal adds: writer, seq, prev, v.
 _SPARE_BYTES = 512
 _WORTH_BYTES = 256
+# What folds compare or list: it must be there as it is.
+_STAY = frozenset({
+    "title", "key", "why", "by", "acceptance", "assignee", "external_ref", "labels", "capabilities",
+})  # fmt: skip
 
 
 def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]:
@@ -46,7 +50,9 @@ def _texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
     """Every text in a body that may move out, with where it stands."""
     entries = node.items() if isinstance(node, dict) else enumerate(node)
     for key, value in list(entries):
-        if isinstance(value, str) and key not in ("title", "key", "why"):
+        if key in _STAY:
+            continue
+        if isinstance(value, str):
             yield node, key, value
         elif isinstance(value, dict | list):
             yield from _texts(value)

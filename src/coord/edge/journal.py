@@ -195,25 +195,22 @@ class Appender:
         self.tip, self._number, self._torn = tip_on_disk(folder, tool, writer)
         self._lines: list[bytes] = []
 
-    def add(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def add(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:
         """Take an event into the batch, with its place in the chain.
 
-        Refuses `too_large` when the line would be over the limit.
+        raw: its keys in the order of `event.KEY_ORDER`.
+        Returns the event as written; None when its line would be over the limit.
         """
-        placed = {key: raw[key] for key in events.KEY_ORDER if key in raw}
-        placed.update({key: raw[key] for key in raw if key not in placed})
-        placed.update(writer=self.writer, seq=self.tip.seq + 1)
+        placed = {**raw, "writer": self.writer, "seq": self.tip.seq + 1}
         if self.tip.digest:
             placed["prev"] = self.tip.digest
         placed["v"] = events.VERSION
-        ordered = {key: placed[key] for key in events.KEY_ORDER if key in placed}
-        line = encode({**ordered, **placed})
+        line = encode(placed)
         if len(line) >= events.MAX_LINE_BYTES:
-            text = f"the event takes {len(line) + 1} bytes, over {events.MAX_LINE_BYTES}"
-            raise Refusal("too_large", text)
+            return None
         self._lines.append(line)
         self.tip = Tip(placed["seq"], digest_of(line), placed["event_id"])
-        return {**ordered, **placed}
+        return placed
 
     def write(self) -> None:
         """Append the batch and wait until the disk has it."""
@@ -227,9 +224,9 @@ class Appender:
         """Write what still fits into the open segment; answer the rest."""
         path = segment_path(self._folder, self._tool, self.writer, self._number)
         size = os.path.getsize(path) if os.path.exists(path) else 0
-        if size >= SEGMENT_BYTES:
+        # A torn line is finished where it began, even in a full segment.
+        if size >= SEGMENT_BYTES and not self._torn:
             self._number += 1
-            self._torn = False
             return batch
         taken = _fitting(batch, SEGMENT_BYTES - size)
         data = (b"\n" if self._torn else b"") + b"\n".join(batch[:taken]) + b"\n"

@@ -229,7 +229,7 @@ def exclude(place: Place, patterns: tuple[str, ...]) -> list[str]:
 # Inside `.coord`, so that it travels with the branch to every clone.
 _INLINE_FILES = {
     INLINE_MARK: "# Journals are bytes: no line ending may change.\n* -text\n",
-    ".gitignore": "/local/\n/config.yaml\n",
+    ".gitignore": "/local/\n/config.yaml*\n",
 }
 
 

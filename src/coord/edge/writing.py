@@ -51,6 +51,7 @@ class Desk:
         self.place, self.author, self.index, self.now_ms = place, author, known, now_ms
         self.skew_ms = settings.skew_ms
         self.newest = known.newest()
+        self._stamp = stamp(now_ms)
         self.chance = Chance(self.newest)
         self._replica = Replica(place, self.newest)
         self._states: dict[str, State] = {}
@@ -98,11 +99,13 @@ class Desk:
             self._refuse_early_clock()
         appender = self._appender(events.journal_of(draft.type))
         event_id = self._mint(appender)
-        raw, event = event_of(draft, self.author, event_id, stamp(self.now_ms), appender.writer)
+        raw, event = event_of(draft, self.author, event_id, self._stamp, appender.writer)
         after, problem = judging.judge(event, self)
         if problem is not None:
             raise self._refusal(problem, event)
-        placed = appender.add(blobs.fitted(raw, self._blobs))
+        placed = appender.add(raw) or appender.add(blobs.fitted(raw, self._blobs))
+        if placed is None:
+            raise _too_large(raw)
         self.newest = event_id
         entity = events.entity_of(raw)
         if entity:
@@ -202,6 +205,11 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
     if problem.code == "not_ready":
         return f"wk show {work_id} says more; --anyway claims it all the same", {}
     return "", {"work_id": work_id} if work_id else {}
+
+
+def _too_large(raw: Mapping[str, Any]) -> Refusal:
+    text = f"the event does not fit into a line of {events.MAX_LINE_BYTES} bytes"
+    return Refusal("too_large", text, "only texts of its body can be kept apart", type=raw["type"])
 
 
 def _holder_facts(state: State, work_id: str) -> tuple[str, dict[str, Any]]:

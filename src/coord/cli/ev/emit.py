@@ -100,7 +100,7 @@ def _numbered(desk: Desk, drafts: Mapping[int, Draft]) -> Iterator[Draft]:
 def _drafts(call: kit.Call, text: str, partial: bool) -> tuple[dict[int, Draft], list[Refusal]]:
     drafts: dict[int, Draft] = {}
     faults: list[Refusal] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

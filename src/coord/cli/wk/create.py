@@ -46,7 +46,8 @@ def create(
     """
     if title == "-":
         return _batch(call, partial)
-    body = common.given_fields(call.now_ms, {**options, "title": title})
+    options["title"] = kit.text_of(title).rstrip("\n")
+    body = common.given_fields(call.now_ms, options)
     if labels:
         body["labels"] = common.multiple(labels)
     common.refuse_fault("work.created", {"work_id": "wk-new"}, body)
@@ -102,7 +103,7 @@ def _records(text: str, partial: bool) -> tuple[dict[int, Record], list[Refusal]
     """The batch's items by line number, and what is wrong with the others."""
     records: dict[int, Record] = {}
     faults: list[Refusal] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

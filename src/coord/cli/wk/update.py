@@ -38,6 +38,8 @@ def update(
            stands against yours; 6 a value does not fit.
     Example: wk update wk-7k2m -p 0 --label urgent --why "customers wait"
     """
+    if options["title"] is not None:
+        options["title"] = kit.text_of(options["title"]).rstrip("\n")
     changes = common.given_fields(call.now_ms, options)
     names = [_field(name) for name in common.multiple(unset)]
     if not (changes or names or add or remove):

@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coord.core.event import is_integer
+
 TITLE_CHARS = 1000
 NAME_CHARS = 200
 STATUSES = ("open", "claimed", "submitted", "closed")
 RESOLUTIONS = ("done", "wontdo", "duplicate", "obsolete")
 TYPES = ("task", "bug", "feature", "epic", "chore")
+# What every item has: these can be set, not taken away.
+ALWAYS = ("title", "type", "priority")
 DEFAULT_TYPE = "task"
 DEFAULT_PRIORITY = 2
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -49,10 +53,6 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) > 0
 
 
-def _is_instant(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
 def _are_checks(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
@@ -73,8 +73,8 @@ FITS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "priority": (_is_priority, "an integer from 0 to 4"),
     "acceptance": (_are_checks, "a list of texts"),
     "assignee": (_is_name, "a name"),
-    "due_ms": (_is_instant, "milliseconds since the epoch"),
-    "defer_until_ms": (_is_instant, "milliseconds since the epoch"),
+    "due_ms": (is_integer, "milliseconds since the epoch"),
+    "defer_until_ms": (is_integer, "milliseconds since the epoch"),
     "external_ref": (_is_name, "a text"),
     "extra": (_is_object, "an object"),
 }

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coord.core import arbiter, registry
-from coord.core.event import Event
+from coord.core.event import Event, is_integer
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
 from coord.core.wk import fields
 
@@ -54,7 +54,7 @@ def _claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
 def _when(event: Event, name: str = "at_ms") -> int:
     """The instant an import states, else the event's own."""
     value = event.body.get(name)
-    return value if type(value) is int else event.time_ms
+    return value if is_integer(value) else event.time_ms
 
 
 def _who(event: Event) -> str:
@@ -66,7 +66,7 @@ def _moved(event: Event) -> dict[str, Any]:
     """What every effective event changes: when the item last moved, and its import."""
     stated = event.body.get("updated_at_ms")
     patch: dict[str, Any] = {
-        "updated_at_ms": stated if type(stated) is int else _when(event),
+        "updated_at_ms": stated if is_integer(stated) else _when(event),
     }
     if isinstance(event.body.get("imported"), Mapping):
         patch["imported"] = event.body["imported"]
@@ -123,8 +123,9 @@ def _updated(state: State, event: Event, world: World) -> Patch | Problem:
     labels = _labels_after(state, body)
     if labels is None:
         return _bad(event, "labels are not lists of texts")
+    removed = [name for name in removed if name not in fields.ALWAYS]
     values = fields.stored(changes)
-    values.update({name: GONE for name in removed if name in fields.FITS and name != "title"})
+    values.update({name: GONE for name in fields.FITS if name in removed})
     patch = _edited(state, event, values, base)
     return {**patch, "labels": labels, **_renewed_by(state, event), **_moved(event)}
 

@@ -56,11 +56,11 @@ def _numbered(found: re.Match[str]) -> str:
 
 
 def _block(text: object) -> Iterator[str]:
-    """A long text as an indented code block inside a list entry."""
+    """A long text as an indented code block, deep enough for any list entry before it."""
     shown = _blob_text(text) if fields.is_blob(text) else str(text)
     yield ""
     for line in visible(shown.replace("\r\n", "\n")).split("\n"):
-        yield f"      {line}".rstrip()
+        yield f"        {line}".rstrip()
     yield ""
 
 
@@ -82,7 +82,7 @@ def _item(item: Item, now_ms: int) -> Iterator[str]:
         yield from _block(item["description"])
     for said in item.get("comments", []):
         yield f"  - {inline(said['by'])}, {units.show_instant(said['at_ms'])}:"
-        yield from ("  " + line if line else line for line in _block(said["text"]))
+        yield from _block(said["text"])
 
 
 def _facts(item: Item, status: str) -> Sequence[tuple[str, str]]:

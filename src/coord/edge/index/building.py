@@ -60,7 +60,8 @@ class Builder:
             self.sql.execute(statement)
         self._settle_repeats()
         self._finish_names(horizon)
-        for family in fold.ORDER:
+        self._advance_agents(self._agents_begun_anew(horizon))
+        for family in fold.ORDER[1:]:
             self._fold_family(family, horizon)
 
     def catch_up(self, horizon: str) -> None:
@@ -232,7 +233,10 @@ class Builder:
     def _fold_fresh(self, horizon: str) -> None:
         """Fold the new events, and again whatever they reach, others' readers last."""
         assert self._fresh is not None
-        for family in fold.ORDER:
+        oldest = self._fold_agents(horizon)
+        if oldest:
+            self._refold |= self._readers(oldest)
+        for family in fold.ORDER[1:]:
             touched = {e for e in (*self._fresh, *self._refold) if e.startswith(family + "/")}
             for entity in sorted(touched):
                 oldest = self._fold_one(entity, horizon)
@@ -240,13 +244,49 @@ class Builder:
                     self._refold |= self._readers(oldest)
 
     def _readers(self, since: str) -> set[str]:
-        """The work items with events late enough to have read an agent or a setting."""
+        """The entities with events late enough to have read an agent or a setting."""
         rows = self.sql.execute(
             "SELECT DISTINCT entity.name FROM event JOIN entity USING(e)"
-            " WHERE id > ? AND entity.name LIKE 'work/%'",
+            " WHERE id > ? AND entity.name NOT LIKE 'agent/%'",
             (since,),
         )
         return {row[0] for row in rows}
+
+    def _fold_agents(self, horizon: str) -> str:
+        """Bring all agents up to date, together, for they pause each other.
+
+        Answers the oldest event id that changed one: " " for any, "" for none.
+        """
+        assert self._fresh is not None
+        of_agents = [e for e in self._fresh if e.startswith("agent/")]
+        fresh = [e for name in of_agents for e in self._fresh[name] if e.event_id < horizon]
+        oldest = min((e.event_id for e in fresh), default="")
+        is_touched = any(e.startswith("agent/") for e in self._refold)
+        (last,) = self.sql.execute(
+            "SELECT max(last) FROM entity WHERE name >= 'agent/' AND name < 'agent0'"
+        ).fetchone()
+        if is_touched or (fresh and oldest <= (last or "")):
+            fresh = self._agents_begun_anew(horizon)
+        self._advance_agents(fresh)
+        return " " if is_touched else oldest
+
+    def _agents_begun_anew(self, horizon: str) -> list[Event]:
+        """Take back what was folded of all agents; answer their events."""
+        found = []
+        for numbers in self._numbers_of("agent"):
+            for number, entity, group in self._grouped(numbers, horizon):
+                self.sql.execute("DELETE FROM problem WHERE e=?", (number,))
+                self._store(number, entity, {}, "")
+                found.extend(group)
+        return found
+
+    def _advance_agents(self, fresh: Iterable[Event]) -> None:
+        for event in sorted(fresh, key=_id_of):
+            entity = events.entity_of(event.raw)
+            number = self._entity(entity)
+            state, problems = fold.advance(entity, self.index.state(entity), event, self.index)
+            self._note_problems(number, problems)
+            self._store(number, entity, state, event.event_id)
 
     def _fold_one(self, entity: str, horizon: str) -> str:
         """Bring one entity up to date; answers the oldest event id that changed it."""
@@ -276,13 +316,18 @@ class Builder:
         return state, problems
 
     def _fold_family(self, family: str, horizon: str) -> None:
-        """Fold all entities of a family from their events, some thousand at a time."""
+        """Fold all entities of a family from their events."""
+        for numbers in self._numbers_of(family):
+            self._fold_anew(numbers, horizon, is_new=True)
+
+    def _numbers_of(self, family: str) -> Iterator[list[int]]:
+        """The entities of a family, some thousand at a time."""
         rows = self.sql.execute(
             "SELECT e FROM entity WHERE name >= ? AND name < ?", (family + "/", family + "0")
         )
         numbers = [row[0] for row in rows]
         for start in range(0, len(numbers), _BATCH):
-            self._fold_anew(numbers[start : start + _BATCH], horizon, is_new=True)
+            yield numbers[start : start + _BATCH]
 
     def _fold_anew(self, numbers: Sequence[int], horizon: str, is_new: bool = False) -> None:
         for number, entity, group in self._grouped(numbers, horizon):

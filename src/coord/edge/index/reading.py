@@ -66,7 +66,14 @@ def _has_more(segment: Segment, mark: Mark | None) -> bool:
         return segment.size > 0
     if segment.size < mark.size:
         raise Changed(f"{segment.path} is shorter than it was")
-    return segment.size > mark.size
+    return segment.size > mark.size and _has_newline(segment.path, mark.size)
+
+
+def _has_newline(path: str, start: int) -> bool:
+    """Whether a line ends behind `start`: a torn tail alone is nothing to read."""
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        return any(b"\n" in part for part in iter(lambda: stream.read(65536), b""))
 
 
 def _check_last_line(path: str, mark: Mark) -> None:

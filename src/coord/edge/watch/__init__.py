@@ -16,10 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from coord.core import ev
-from coord.core import event as events
-from coord.edge import clock, journal
+from coord.edge import clock
 from coord.edge.watch.cursor_file import CursorFile, parsed
-from coord.edge.watch.finding import newest
+from coord.edge.watch.finding import ANY_ID, newest
 from coord.edge.watch.reading import Batch, Damage, Unread, grouped, listed
 from coord.edge.watch.waiting import SWEEP_S, Ending, Waiter
 from coord.errors import Refusal
@@ -82,19 +81,12 @@ def cursor_at(folder: str, since: str) -> dict[str, int]:
             hint = 'give one like {"wk/agent-bo.a2b3c4": 17}'
             raise Refusal("usage", f"{text[:60]!r} is no cursor", hint)
         return cursor
-    bound = "" if text == "now" else ev.boundary(text, clock.now_ms())
+    bound = ANY_ID if text == "now" else ev.boundary(text, clock.now_ms())
     return _ends_before(folder, bound)
 
 
 def _ends_before(folder: str, bound: str) -> dict[str, int]:
-    """Each journal's newest event before an id; with "" its newest of all."""
-    found = {}
-    for name, segments in grouped(listed(folder)):
-        line = newest(segments, _is_before(bound))
-        if line is not None:
-            found[name] = line.seq
-    return found
-
-
-def _is_before(bound: str) -> Callable[[journal.Line], bool]:
-    return lambda line: not bound or events.is_before(line, bound)
+    """Each journal's newest event before an id."""
+    groups = grouped(listed(folder))
+    found = {name: newest(segments, before_id=bound) for name, segments in groups}
+    return {name: line.seq for name, line in found.items() if line is not None}

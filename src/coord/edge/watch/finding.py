@@ -13,7 +13,7 @@ from coord.edge.journal import Line, Segment
 
 _WINDOW_BYTES = 4096
 _ANY_SEQ = 1 << 63
-_ANY_ID = "~"
+ANY_ID = "~"
 
 
 class Found(NamedTuple):
@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 def newest(
-    segments: Sequence[Segment], up_to_seq: int = _ANY_SEQ, before_id: str = _ANY_ID
+    segments: Sequence[Segment], up_to_seq: int = _ANY_SEQ, before_id: str = ANY_ID
 ) -> Found | None:
     """The newest believable line with at most this number and an id before this one.
 
@@ -33,7 +33,11 @@ def newest(
     """
     later: Found | None = None
     for earlier in _backwards(segments):
-        if later is not None and _is_wanted(later, up_to_seq, before_id) and _follows(later, earlier):
+        if (
+            later is not None
+            and _is_wanted(later, up_to_seq, before_id)
+            and _follows(later, earlier)
+        ):
             return later
         later = earlier
     if later is not None and _is_wanted(later, up_to_seq, before_id) and _is_first(later):

@@ -16,23 +16,23 @@ is added shows it. The cursor moves along lines that the chain vouches for; one 
 stands alone is delivered, but a restart may deliver it again: its number may be wrong.
 """
 
+import contextlib
 import heapq
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from coord.core import chain, ev
+from coord.core import ev
 from coord.core import event as events
 from coord.edge import clock, journal
 from coord.edge.journal import Line, Segment
 from coord.edge.watch import finding
+from coord.edge.watch.chain_end import ChainEnd, Known, known
 
 BATCH_EVENTS = 500
 _CHUNK_BYTES = 2 * events.MAX_LINE_BYTES
-# Lines that stand alone, kept until a later one vouches for them.
-_KEPT_ALONE = 8
 
 Raw = Mapping[str, Any]
 
@@ -72,46 +72,26 @@ class Entry(NamedTuple):
     raw: Raw
 
 
-class _Known(NamedTuple):
-    """A line of the chain that later ones may continue, and where it stands."""
-
-    seq: int
-    prev: str
-    digest: str
-    path: str
-    offset: int
+Place = tuple[int, int, str]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a segment was read: to the byte `offset`, and the last line before it.
+    """How far a segment was read: to the byte `offset`.
 
-    seen: the file's size then; beyond `offset` is a line that waits for its newline.
+    last: offset, bytes and digest of the last line before that.
+    seen: the file's size then; beyond `offset` a line waits for its newline.
     """
 
-    seen: int = -1
     offset: int = 0
-    last: tuple[int, int, str] = field(default=(0, 0, ""))
-
-    def passed(self, line: Line) -> None:
-        """Take a line as read."""
-        self.last = (line.offset, line.size, line.digest)
-
-    def holds(self, path: str) -> bool:
-        """Whether the last line read still stands there, byte for byte."""
-        offset, size, digest = self.last
-        with open(path, "rb") as stream:
-            stream.seek(offset)
-            data = stream.read(size + 1)
-        return not size or (data[-1:] == b"\n" and journal.digest_of(data[:-1]) == digest)
+    last: Place = (0, 0, "")
+    seen: int = -1
 
 
 class Unread:
     """A place in all journals of a store, and what lies behind it."""
 
-    def __init__(
-        self, folder: str, cursor: ev.Cursor, on_damage: Callable[[Damage], None]
-    ) -> None:
+    def __init__(self, folder: str, cursor: ev.Cursor, on_damage: Callable[[Damage], None]) -> None:
         self._folder, self._on_damage = folder, on_damage
         self._cursor = dict(cursor)
         self._journals: dict[str, _Journal] = {}
@@ -136,76 +116,122 @@ class Unread:
 
 
 class _Journal:
-    """One journal: how far it was read, and the end of its chain."""
+    """One journal: how far each of its files was read, and the end of its chain."""
 
     def __init__(self, name: str, seq: int, on_damage: Callable[[Damage], None]) -> None:
         self._name, self._on_damage = name, on_damage
-        self._tool, _, self._writer = name.partition("/")
         self._delivered = seq
         self._first = 0
         self._marks: dict[int, _Mark] = {}
-        self._tip: _Known | None = None
-        self._alone: list[_Known] = []
+        self._end = ChainEnd()
         self._told: set[tuple[object, ...]] = set()
 
     def begin(self, segments: Sequence[Segment]) -> None:
         """Stand right behind the last line delivered, where there is one."""
         found = finding.newest(segments, up_to_seq=self._delivered) if self._delivered else None
         if found is not None:
-            line = found.line
-            mark = _Mark(offset=line.offset + line.size + 1)
-            mark.passed(line)
-            self._marks[found.segment.number] = mark
+            segment, line, _ = found
+            self._marks[segment.number] = _Mark(line.offset + line.size + 1, _place(line))
             # What stands in the segments before was delivered, whatever becomes of them.
-            self._first = found.segment.number
-            self._tip = _known(line, found.segment.path)
+            self._first = segment.number
+            self._end = ChainEnd(known(line, segment.path))
 
     def news(self, segments: Iterable[Segment]) -> Iterator[Entry]:
         """The journal's new events, in order."""
         order_id = ""
         for segment in segments:
-            for reached, raw in self._segment_news(segment):
-                order_id = max(order_id, raw["event_id"])
-                yield Entry(order_id, self._name, raw["seq"], reached, raw)
+            for line, reached in self._news_in(segment):
+                order_id = max(order_id, line.raw["event_id"])
+                yield Entry(order_id, self._name, line.seq, reached, line.raw)
 
-    def _segment_news(self, segment: Segment) -> Iterator[tuple[int, Raw]]:
+    def _news_in(self, segment: Segment) -> Iterator[tuple[Known, int]]:
         mark = self._marks.get(segment.number, _Mark())
         if segment.number < self._first or segment.size == mark.seen:
             return
         try:
             yield from self._read_on(segment, mark)
         except FileNotFoundError:
-            # Replaced this very moment: the next look finds it.
+            # It is being replaced this very moment: the next look finds it.
             self._marks.pop(segment.number, None)
         except OSError as error:
-            mark.seen = segment.size
+            self._marks[segment.number] = _Mark(mark.offset, mark.last, seen=segment.size)
             text = f"the file cannot be read: {os.strerror(error.errno or 0)}"
-            self._tell(segment.path, 0, mark.offset, "unreadable", text)
+            self._tell(segment.path, mark.offset, "unreadable", text)
 
-    def _read_on(self, segment: Segment, mark: _Mark) -> Iterator[tuple[int, Raw]]:
-        if mark.offset and (segment.size < mark.offset or not mark.holds(segment.path)):
+    def _read_on(self, segment: Segment, mark: _Mark) -> Iterator[tuple[Known, int]]:
+        if mark.offset and not (segment.size >= mark.offset and _holds(segment.path, mark.last)):
             mark = _Mark()
-            self._tip, self._alone = None, []
-        self._marks[segment.number] = mark
+            self._end = ChainEnd()
         while mark.offset < segment.size:
-            data, mark.seen = _chunk(segment.path, mark.offset)
+            data, seen = _chunk(segment.path, mark.offset)
             lines = list(journal.lines(data, mark.offset))
+            last = _place(lines[-1]) if lines else mark.last
+            mark = self._marks[segment.number] = _Mark(mark.offset + len(data), last, seen)
             if not data:
                 return
-            mark.offset += len(data)
-            if lines:
-                mark.passed(lines[-1])
             yield from self._fresh(segment.path, lines)
 
-    def _fresh(self, path: str, lines: Iterable[Line]) -> list[tuple[int, Raw]]:
-        """Of lines just read, the ones to deliver, each with what the cursor becomes."""
-        good = [line for line in lines if not self._is_unreadable(path, line)]
-        if self._continues(good):
-            self._tip = _known(good[-1], path) if good else self._tip
-            settled = {line.seq for line in good}
-        else:
-            good, settled = self._judged(path, good)
-        fresh = []
-        for line in good:
-            raw = line.raw
+    def _fresh(self, path: str, lines: Iterable[Line]) -> list[tuple[Known, int]]:
+        """Of lines just read, those to deliver, each with how far the cursor moves then."""
+        good = []
+        for line in lines:
+            if line.raw is None:
+                self._tell(path, line.offset, "unreadable", f"the line {line.fault}")
+            else:
+                good.append(known(line, path))
+        taken, told = self._end.take(good)
+        for where, damage in told:
+            self._tell(where.path, where.offset, damage.code, damage.message, damage.seq)
+        delivered = self._delivered
+        fresh = [(x, x.seq if is_sure else 0) for x, is_sure in taken if x.seq > delivered]
+        self._delivered = max([delivered, *(reached for _, reached in fresh)])
         return fresh
+
+    def _tell(self, path: str, offset: int, code: str, message: str, seq: int = 0) -> None:
+        """Report damage, once: a line is looked at again whenever its file is replaced."""
+        once = (code, seq) if seq else (code, path, offset, message)
+        if once not in self._told:
+            self._told.add(once)
+            tool, _, writer = self._name.partition("/")
+            self._on_damage(Damage(tool, writer, seq, path, offset, code, message))
+
+
+def _place(line: Line) -> Place:
+    return line.offset, line.size, line.digest
+
+
+def _holds(path: str, last: Place) -> bool:
+    """Whether the last line read still stands there, byte for byte."""
+    offset, size, digest = last
+    with open(path, "rb") as stream:
+        stream.seek(offset)
+        data = stream.read(size + 1)
+    return not size or (data[-1:] == b"\n" and journal.digest_of(data[:-1]) == digest)
+
+
+def _chunk(path: str, start: int) -> tuple[bytes, int]:
+    """Some whole lines from `start` on, and how far the file was looked at."""
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        data = stream.read(_CHUNK_BYTES)
+        # Only a damaged line is longer than a chunk.
+        while b"\n" not in data and (more := stream.read(_CHUNK_BYTES)):
+            data += more
+    return data[: data.rfind(b"\n") + 1], start + len(data)
+
+
+def listed(folder: str) -> list[Segment]:
+    """All segments of the store; none while a file vanishes in the middle of listing."""
+    with contextlib.suppress(FileNotFoundError):
+        return journal.segments(folder)
+    return []
+
+
+def grouped(segments: Iterable[Segment]) -> Iterator[tuple[str, list[Segment]]]:
+    """The segments by journal, `<tool>/<writer>`."""
+    for (tool, writer), group in itertools.groupby(segments, key=_journal_of):
+        yield f"{tool}/{writer}", list(group)
+
+
+def _journal_of(segment: Segment) -> tuple[str, str]:
+    return segment.tool, segment.writer

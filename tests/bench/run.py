@@ -1,0 +1,260 @@
+"""Measure what the tools cost and print a table: `run.py [--big] [--json] [--only NAME]`.
+
+Every time is told as a ratio to F as well, the start of a Python that imports click,
+orjson and sqlite3 and does nothing, measured in turns with the commands. Bounds are
+those of the project's issue; none is asserted, for a slow machine is no bug.
+
+    commands   the hot verbs on the real items, index warm        1.5 F, 45 MiB
+    catch-up   after 1,000 events of another clone                1.3 F
+    import     the real items                                     4 s
+    emit       100,000 events through `ev emit -`, indexed        30,000 a second
+    watch      append in one process to line in another           20 ms
+    --big      100,000 items, 1,000,000 events:
+    cold       the index from nothing                             25 s, 500 MiB
+    big        the hot verbs                                      2 F, 45 MiB
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import measure
+import watching
+from measure import Case
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[2] / "shared" / "data" / "beads-issues.jsonl"
+PEAK_MIB = 45.0
+EMITTED = 100_000
+BIG_ITEMS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `bound` and `ok` are left out where nothing is promised.
+
+    value: in `unit`, of which less is better, except for events/s.
+    """
+
+    name: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    bound: str = ""
+    ok: bool | None = None
+    peak_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    data: Path
+    folder: Path
+    rounds: int
+
+
+def cases(work_id: str) -> dict[str, Case]:
+    """The hot verbs; after each that writes, the index is brought up to date again."""
+    catch_up = ["wk", "list", "--limit", "1"]
+    return {
+        "wk ready": Case(["wk", "ready"]),
+        "wk list": Case(["wk", "list"]),
+        "wk show": Case(["wk", "show", work_id]),
+        "wk claim --next": Case(
+            ["wk", "claim", "--next"], after=[["wk", "release", "{work_id}"], catch_up]
+        ),
+        "wk create": Case(["wk", "create", "item {turn}"], after=[catch_up]),
+        "wk update": Case(
+            ["wk", "update", work_id, "--description", "text {turn}"], after=[catch_up]
+        ),
+        "ev emit": Case(
+            ["ev", "emit", "bench.turned", "--ref", f"work_id={work_id}", "--body", '{"n":{turn}}'],
+            after=[catch_up],
+        ),
+        "wk ready, 1 event later": Case(["wk", "ready"], before=[["wk", "create", "more {turn}"]]),
+    }
+
+
+def timed(found: Mapping[str, measure.Sample], floor: float, limit: float) -> Iterator[Row]:
+    """Rows of commands whose bound is a multiple of F."""
+    for name, sample in found.items():
+        ratio = sample.median_ms / floor
+        ok = ratio <= limit and sample.peak_mib <= PEAK_MIB
+        bound = f"{limit} F, {PEAK_MIB:.0f} MiB"
+        yield Row(name, sample.median_ms, "ms", ratio, bound, ok, sample.peak_mib)
+
+
+def floors(found: Mapping[str, measure.Sample]) -> Iterator[Row]:
+    """Rows of the floors themselves."""
+    for name, sample in found.items():
+        ratio = sample.median_ms / found["F"].median_ms
+        yield Row(name, sample.median_ms, "ms", ratio, peak_mib=sample.peak_mib)
+
+
+def hot_verbs(folder: Path, rounds: int, limit: float) -> Iterator[Row]:
+    """The floors and every hot verb."""
+    work_id = measure.work_id_in(measure.run(["wk", "list", "--limit", "1"], folder).out)
+    base, found = measure.in_turns(cases(work_id), folder, rounds)
+    yield from floors(base)
+    yield from timed(found, base["F"].median_ms, limit)
+
+
+def new_store(folder: Path) -> Path:
+    """An empty repository with a store."""
+    folder.mkdir(parents=True)
+    measure.run(["git", "init", "--quiet"], folder)
+    measure.run(["ev", "init"], folder)
+    return folder
+
+
+def real_store(asked: Asked) -> Path:
+    """A store with the real items, imported once."""
+    folder = asked.folder / "real"
+    if not folder.exists():
+        new_store(folder)
+        measure.run(["wk", "import", "--from", "beads", str(asked.data)], folder)
+    measure.run(["wk", "list", "--limit", "1"], folder)
+    return folder
+
+
+def big_store(asked: Asked) -> Path:
+    """The generated store."""
+    folder = asked.folder / "big"
+    if not folder.exists():
+        items = ["--items", str(BIG_ITEMS)]
+        measure.run([sys.executable, str(HERE / "generate.py"), str(folder), *items], HERE)
+    return folder
+
+
+def commands(asked: Asked) -> Iterator[Row]:
+    """The hot verbs on the real items."""
+    yield from hot_verbs(real_store(asked), asked.rounds, 1.5)
+
+
+def big_commands(asked: Asked) -> Iterator[Row]:
+    """The hot verbs on the generated items."""
+    folder = big_store(asked)
+    measure.run(["wk", "list", "--limit", "1"], folder)
+    yield from hot_verbs(folder, asked.rounds, 2.0)
+
+
+def catching_up(asked: Asked) -> Iterator[Row]:
+    """A reading verb that finds 1,000 new events of another clone."""
+    folder = real_store(asked)
+    visit = [sys.executable, str(HERE / "generate.py"), str(folder), "--visit", "--seed", "{turn}"]
+    case = Case(["wk", "list", "--limit", "1"], before=[visit])
+    base, found = measure.in_turns({"catch up, 1,000 events": case}, folder, asked.rounds)
+    floor = base["F"].median_ms
+    for row in timed(found, floor, 1.3):
+        yield Row(
+            row.name, row.value, "ms", row.ratio, "1.3 F", row.value <= 1.3 * floor, row.peak_mib
+        )
+
+
+def importing(asked: Asked) -> Iterator[Row]:
+    """The real file, into an empty store."""
+    folder = new_store(asked.folder / "import")
+    done = measure.run(["wk", "import", "--from", "beads", str(asked.data)], folder)
+    shutil.rmtree(folder)
+    seconds = done.wall_ms / 1000
+    yield Row("wk import", seconds, "s", None, "4 s", seconds <= 4, done.peak_mib)
+
+
+def emitting(asked: Asked) -> Iterator[Row]:
+    """A batch of events of an own type, and the first reader after it."""
+    folder = new_store(asked.folder / "emit")
+    batch = asked.folder / "batch.jsonl"
+    with open(batch, "w", encoding="ascii") as stream:
+        for number in range(EMITTED):
+            stream.write(f'{{"type":"bench.counted","body":{{"n":{number}}}}}\n')
+    done = measure.run(["ev", "emit", "-"], folder, stdin=batch)
+    reader = measure.run(["ev", "list", "--limit", "1"], folder)
+    shutil.rmtree(folder)
+    rate = EMITTED / (done.wall_ms + reader.wall_ms) * 1000
+    yield Row("ev emit -", rate, "events/s", None, "30,000/s", rate >= 30_000, done.peak_mib)
+
+
+def watched(asked: Asked) -> Iterator[Row]:
+    """From append to line."""
+    folder = new_store(asked.folder / "watch")
+    middle = median(watching.latencies_ms(folder, 50))
+    shutil.rmtree(folder)
+    yield Row("ev watch, append to line", middle, "ms", None, "20 ms", middle <= 20)
+
+
+def cold(asked: Asked) -> Iterator[Row]:
+    """The index of 1,000,000 events from nothing."""
+    folder = big_store(asked)
+    shutil.rmtree(folder / ".coord" / "local", ignore_errors=True)
+    done = measure.run(["wk", "list", "--limit", "1"], folder)
+    seconds = done.wall_ms / 1000
+    ok = seconds <= 25 and done.peak_mib <= 500
+    yield Row("cold index, 1M events", seconds, "s", None, "25 s, 500 MiB", ok, done.peak_mib)
+
+
+SMALL: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
+    "import": importing,
+    "commands": commands,
+    "catch-up": catching_up,
+    "emit": emitting,
+    "watch": watched,
+}
+BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {"cold": cold, "big": big_commands}
+
+
+def printed(row: Row) -> str:
+    """One line of the table."""
+    ratio = f"{row.ratio:6.2f}" if row.ratio is not None else " " * 6
+    peak = f"{row.peak_mib:6.0f}" if row.peak_mib is not None else " " * 6
+    verdict = {True: "ok", False: "MISSED", None: ""}[row.ok]
+    value = f"{row.value:10,.0f}" if row.unit == "events/s" else f"{row.value:10.1f}"
+    return f"{row.name:26}{value} {row.unit:9}{ratio}{peak}  {row.bound:14} {verdict}".rstrip()
+
+
+def show(section: str, rows: Iterator[Row], as_json: bool) -> None:
+    """Print a section's rows as they come."""
+    if not as_json:
+        print(f"\n{section:26}{'median':>10} {'':9}{'of F':>6}{'MiB':>6}  bound", flush=True)
+    for row in rows:
+        if as_json:
+            told: dict[str, Any] = {"section": section, **asdict(row)}
+            print(json.dumps({k: v for k, v in told.items() if v not in (None, "")}), flush=True)
+        else:
+            print(printed(row), flush=True)
+
+
+def wanted(only: str, big: bool) -> dict[str, Callable[[Asked], Iterator[Row]]]:
+    """The sections asked for, in order."""
+    sections = {**SMALL, **(BIG if big or only in BIG else {})}
+    return {name: section for name, section in sections.items() if only in ("", name)}
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--big", action="store_true", help="also 1,000,000 generated events")
+    parser.add_argument("--json", action="store_true", help="JSON Lines instead of a table")
+    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG])
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--data", type=Path, default=DATA, help="Beads items to import")
+    parser.add_argument("--folder", type=Path, help="keep the stores here, to measure again")
+    given = parser.parse_args()
+    if not given.data.exists():
+        sys.exit(f"bench: no {given.data}; name Beads items with --data FILE")
+    with tempfile.TemporaryDirectory(prefix="coord-bench-") as temporary:
+        folder = (given.folder or Path(temporary)).resolve()
+        asked = Asked(given.data.resolve(), folder, given.rounds)
+        for name, section in wanted(given.only, given.big).items():
+            show(name, section(asked), given.json)
+
+
+if __name__ == "__main__":
+    main()

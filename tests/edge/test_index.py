@@ -1,0 +1,93 @@
+"""The index answers exactly what the fold answers, whatever happened to it."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coord.core.fold import fold
+from coord.core.wk import view
+from coord.edge import index
+from coord.edge.index import views
+from tests import strategies as some
+from tests.strategies import LATE_MS, START_MS, Files
+
+
+def answers_of(known, at_ms):
+    """Everything the tools ask an index, as of an instant."""
+    families = ("agent", "config", "work")
+    query = views.Query(at_ms, "ready", sort="id")
+    sql = known.connection
+    return {
+        "states": {name: state for family in families for name, state in known.states(family)},
+        "problems": list(known.problems()),
+        "ready": views.work_ids(sql, query),
+        "links": sorted(sql.execute("SELECT work_id, kind, target FROM link JOIN item USING(e)")),
+        "labels": sorted(sql.execute("SELECT work_id, label FROM label JOIN item USING(e)")),
+        "statuses": statuses_in(sql, at_ms),
+    }
+
+
+def statuses_in(sql, at_ms):
+    """The items that each status word finds, deleted ones too."""
+    return {word: views.work_ids(sql, views.Query(at_ms, word, sort="id")) for word in WORDS}
+
+
+WORDS = ("open", "claimed", "closed", "deleted", "deferred", "blocked")
+
+
+def answers_by_folding(lines, now_ms, at_ms):
+    """The same from `core.fold` and `core.wk.view`, which define it."""
+    folded = fold(some.of(lines), now_ms)
+    items = {name: state for name, state in folded.states.items() if name.startswith("work/")}
+    known = {state["work_id"]: state["status"] != "closed" for state in items.values()}
+    return {
+        "states": dict(folded.states),
+        "problems": list(folded.problems),
+        "ready": ids(items, lambda state: view.is_ready(state, at_ms, known.get)),
+        "links": sorted(
+            (state["work_id"], kind, target)
+            for state in items.values()
+            for kind, group in state.get("links", {}).items()
+            for target in group
+        ),
+        "labels": sorted((s["work_id"], label) for s in items.values() for label in s["labels"]),
+        "statuses": {word: ids(items, has_word(word, at_ms, known.get)) for word in WORDS},
+    }
+
+
+def has_word(word, at_ms, is_open):
+    """Whether an item is to be found under a status word."""
+    if word in ("deferred", "blocked"):
+        key = {"deferred": "deferred", "blocked": "blocked_by"}[word]
+        return lambda state: key in view.derived(state, at_ms, is_open)
+    return lambda state: view.status_at(state, at_ms) == word
+
+
+def ids(items, wanted):
+    """The ids of the items that a predicate takes, sorted."""
+    return sorted(state["work_id"] for state in items.values() if wanted(state))
+
+
+def check(folder, lines, now_ms, at_ms):
+    """Compare the index of a folder, brought up to date, with the fold."""
+    with index.opened(str(folder), now_ms) as known:
+        found = answers_of(known, at_ms)
+    assert found == answers_by_folding(lines, now_ms, at_ms)
+
+
+# How many lines arrive before the next command, and that command's wall clock.
+BATCHES = st.lists(st.tuples(st.integers(1, 8), some.CLOCKS), min_size=1, max_size=8)
+AT = some.INSTANTS.map(lambda at: START_MS + at)
+
+
+@given(lines=some.histories(), batches=BATCHES, at_ms=AT)
+def test_however_the_lines_arrive_the_index_answers_what_the_fold_answers(lines, batches, at_ms):
+    """In batches of any size, with a wall clock that goes forth and back between them."""
+    with tempfile.TemporaryDirectory() as name:
+        files, done = Files(Path(name)), 0
+        for count, now_ms in [*batches, (len(lines), LATE_MS)]:
+            files.append(lines[done : done + count])
+            done += count
+            check(name, lines[:done], now_ms, at_ms)
