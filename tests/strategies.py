@@ -208,16 +208,32 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     "build.finished": st.just({"passed": True}),
     "msg.sent": st.just({"text": "hello"}),
 }
+@dataclass(frozen=True)
+class Crowd:
+    """What a history is about: the fewer the types, agents and keys, the more they meet."""
+
+    kinds: Sequence[str]
+    agents: Sequence[str] = AGENTS
+    keys: Sequence[str] = ("", "", "", "k1", "k2")
+
+
 # What is exclusive, and what decides about it, is drawn more than its share.
-KINDS = st.sampled_from(
+ANYTHING = Crowd(
     [*BODIES, *["work.claimed"] * 5, *["work.closed", "work.updated", "agent.paused"] * 2]
 )
+CROWDS = {
+    "anything": ANYTHING,
+    "keys": Crowd(["work.commented", "work.created"], ["agent:ada"], ["k1", "k1", ""]),
+    "pauses": Crowd(["agent.paused", "agent.resumed", "work.claimed", "config.set"]),
+    "claims": Crowd([kind for kind in BODIES if kind.startswith("work.")], AGENTS[:2], [""]),
+    "links": Crowd(["work.linked", "work.unlinked", "work.closed", "work.deleted"], keys=[""]),
+}
 
 
 @st.composite
-def raws(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> Raw:
+def raws(draw: st.DrawFn, crowd: Crowd = ANYTHING) -> Raw:
     """One event that is likely to meet another."""
-    kind = draw(kinds)
+    kind = draw(st.sampled_from(crowd.kinds))
     item = draw(st.sampled_from(ITEMS))
     refs = {"work_id": item}
     if kind.startswith("agent."):
@@ -232,18 +248,18 @@ def raws(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> Raw:
     return raw(
         kind,
         draw(INSTANTS),
-        draw(st.sampled_from(AGENTS)),
+        draw(st.sampled_from(crowd.agents)),
         nth=draw(st.integers(0, 2)),
         refs=refs,
         body=body,
-        key=draw(st.sampled_from(["", "", "", "k1", "k2"])),
+        key=draw(st.sampled_from(crowd.keys)),
         session=draw(st.sampled_from(["", "", "s1"])),
         replica=draw(st.sampled_from(["aaaaaa", "bbbbbb"])),
     )
 
 
 @st.composite
-def histories(draw: st.DrawFn, min_size: int = 6, max_size: int = 24) -> list[Raw]:
+def histories(draw: st.DrawFn, crowd: Crowd = ANYTHING, max_size: int = 24) -> list[Raw]:
     """Events in order of arrival: items are mostly there, some lines come twice.
 
     A repeat stands under another replica or says something else under the same id.
@@ -251,20 +267,23 @@ def histories(draw: st.DrawFn, min_size: int = 6, max_size: int = 24) -> list[Ra
     first = [raw("work.created", -1, refs={"work_id": item}, body={"title": item}, nth=n)
              for n, item in enumerate(ITEMS)]  # fmt: skip
     lines = first[draw(st.sampled_from([0, 0, 0, 1, 3])) :]
-    lines += draw(st.lists(raws(), min_size=min_size, max_size=max_size))
+    lines += draw(st.lists(raws(crowd), min_size=6, max_size=max_size))
     for _ in range(draw(st.integers(0, 3)) if lines else 0):
-        lines.append(_again(draw, draw(st.sampled_from(lines))))
+        lines.append(_again(draw, draw(st.sampled_from(lines)), crowd))
     return draw(st.permutations(lines))
 
 
-def _again(draw: st.DrawFn, line: Raw) -> Raw:
-    return {
-        "line": line,
-        "moved": {**line, "writer": "agent-ada.cccccc", "seq": 9},
-        "changed": {**line, "body": {**line["body"], "later": 1}},
-        "unkeyed": {key: value for key, value in line.items() if key != "idempotency_key"},
-        "retyped": {**line, "type": draw(KINDS)},
-    }[draw(st.sampled_from(["line", "moved", "changed", "unkeyed", "retyped"]))]
+def _again(draw: st.DrawFn, line: Raw, crowd: Crowd) -> Raw:
+    variants = [
+        line,
+        {**line, "writer": "agent-ada.cccccc", "seq": 9},
+        {**line, "body": {**line["body"], "later": 1}},
+        {**line, "idempotency_key": draw(st.sampled_from(["k1", "k2"]))},
+        {key: value for key, value in line.items() if key != "idempotency_key"},
+        {**line, "type": draw(st.sampled_from(crowd.kinds))},
+        {**line, "refs": {**line["refs"], "work_id": draw(st.sampled_from(ITEMS))}},
+    ]
+    return draw(st.sampled_from(variants))
 
 
 # Wall clocks at which the quarantine begins before, among and after what is drawn.

@@ -228,6 +228,53 @@ def test_an_item_that_was_here_first_keeps_its_creation_and_tells_the_files():
     assert told == {"created_at": issue()["created_at"], "created_by": "emma"}
 
 
+def said(text: str, comment_id: int = 1) -> Record:
+    entry = {"id": comment_id, "issue_id": "bd-1", "author": "emma", "text": text}
+    return {**entry, "created_at": "2026-01-12T02:16:51Z"}
+
+
+def test_a_comment_that_was_edited_in_the_file_comes_as_another():
+    """What was said here stays said; an export has the file's newest text, in its place."""
+    events = bring(beads.read(issue(comments=[said("one"), said("two", 2)])))
+    later = issue(comments=[said("One"), said("two", 2)])
+
+    events = bring(beads.read(later), events)
+
+    assert [here["text"] for here in item_of(events)["comments"]] == ["one", "two", "One"]
+    assert same_json(exported(events), later)
+    assert bring(beads.read(later), events) == events
+
+
+def test_a_comment_that_left_the_file_is_not_exported_and_one_made_here_is():
+    events = bring(beads.read(issue(comments=[said("one")])))
+    events = edit(events, "commented", {"text": "mine"})
+
+    events = bring(beads.read(issue()), events)
+
+    assert [entry["text"] for entry in exported(events)["comments"]] == ["mine"]
+
+
+def test_a_link_that_changed_in_the_file_is_taken_away_and_added():
+    events = bring(beads.read(issue(dependencies=[link("blocks", "bd-2")])))
+    later = issue(dependencies=[link("blocks", "bd-2", created_by="emma")])
+
+    added = bring(beads.read(later), events)[len(events) :]
+
+    assert [one.type for one in added] == ["work.unlinked", "work.linked"]
+    assert same_json(exported([*events, *added]), later)
+
+
+def test_a_closed_item_that_becomes_a_tombstone_keeps_how_it_was_closed():
+    events = bring(beads.read(CLOSED))
+    later = {**CLOSED, "status": "tombstone", "deleted_at": "2025-12-25T00:00:00Z"}
+
+    added = bring(beads.read(later), events)[len(events) :]
+
+    assert [one.type for one in added] == ["work.updated", "work.deleted"]
+    assert item_of([*events, *added])["close_why"] == "merged"
+    assert same_json(exported([*events, *added]), later)
+
+
 # --- the surprises of files in the wild ------------------------------------------------
 
 

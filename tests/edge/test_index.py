@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,9 +83,13 @@ BATCHES = st.lists(st.tuples(st.integers(1, 8), some.CLOCKS), min_size=1, max_si
 AT = some.INSTANTS.map(lambda at: START_MS + at)
 
 
-@given(lines=some.histories(), batches=BATCHES, at_ms=AT)
-def test_however_the_lines_arrive_the_index_answers_what_the_fold_answers(lines, batches, at_ms):
+@pytest.mark.parametrize("crowd", some.CROWDS)
+@given(data=st.data(), batches=BATCHES, at_ms=AT)
+def test_however_the_lines_arrive_the_index_answers_what_the_fold_answers(
+    crowd, data, batches, at_ms
+):
     """In batches of any size, with a wall clock that goes forth and back between them."""
+    lines = data.draw(some.histories(some.CROWDS[crowd]))
     with tempfile.TemporaryDirectory() as name:
         files, done = Files(Path(name)), 0
         for count, now_ms in [*batches, (len(lines), LATE_MS)]:

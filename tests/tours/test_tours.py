@@ -7,11 +7,11 @@ difference before you keep it. Time and chance stand still, so ids can be told.
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import frozen_environment
 from tests.tours import console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +21,13 @@ SHOWN = 10
 
 
 @pytest.fixture
-def session(tmp_path: Path):
+def session(tmp_path: Path, frozen: Callable[..., dict[str, str]]) -> Iterator[console.Session]:
     """A shell in an empty repository of the person Kim, with the installed tools."""
     folder = tmp_path / "shop"
     folder.mkdir()
     tools = Path(sys.executable).parent
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **frozen_environment(), "PATH": path, "HOME": str(tmp_path)}
+    environment = {**os.environ, **frozen(), "PATH": path, "HOME": str(tmp_path)}
     (tmp_path / ".gitconfig").write_text(
         "[user]\n\tname = Kim\n\temail = kim@example.invalid\n[init]\n\tdefaultBranch = main\n"
     )

@@ -22,7 +22,7 @@ from coord.core.draft import Author, Draft
 from coord.edge import clock, config, environment, identity, index, store, writing
 from coord.edge.index import Index
 from coord.edge.writing import Desk, Written
-from coord.errors import BUG, DONE, INTERRUPTED, Refusal
+from coord.errors import BUG, DONE, INTERRUPTED, USAGE, Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -153,13 +153,21 @@ class Call:
             click.echo(plain(text), err=True)
 
 
+# What else of a body the sentence for people tells; programs learn it too.
+_SAID = {
+    "work.closed": ("as",),
+    "work.linked": ("kind", "target"),
+    "work.unlinked": ("kind", "target"),
+}
+
+
 def acknowledgement(written: Written) -> dict[str, Any]:
     """What a write prints: the event's id, what it is about, who confirmed it."""
     raw = written.raw
     shown = {"event_id": raw["event_id"], "type": raw["type"], **raw["refs"]}
     shown.pop("resource", None)
     body = raw.get("body", {})
-    for name in ("fence", "expires_at_ms", "confirmed"):
+    for name in (*_SAID.get(raw["type"], ()), "fence", "expires_at_ms", "confirmed"):
         if name in body:
             shown[name] = body[name]
     if written.is_duplicate:
@@ -225,7 +233,9 @@ def json_value(text: str, what: str, **facts: Any) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Refusal("bad_data", f"{what} is not JSON: {error}", **facts) from error
+        place = f"line {error.lineno}, " if "\n" in text.strip() else ""
+        reason = f"{error.msg} at {place}column {error.colno}"
+        raise Refusal("bad_data", f"{what} is not JSON: {reason}", **facts) from error
 
 
 def note_page(shown: int, total: int, offset: int) -> None:
@@ -345,6 +355,8 @@ def _status(group: click.Group, tool: str) -> int:
         return status
     except Refusal as refusal:
         return _refused(tool, refusal)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _without_verb(tool, error)
     except click.UsageError as error:
         hint = f"{error.ctx.command_path} --help" if error.ctx else f"{tool} --help"
         return _refused(tool, Refusal("usage", error.format_message(), hint))
@@ -360,6 +372,15 @@ def _status(group: click.Group, tool: str) -> int:
 
         traceback.print_exc()
         return BUG
+
+
+def _without_verb(tool: str, error: click.UsageError) -> int:
+    """A person who names no verb gets the list of verbs; a program gets an error."""
+    path = error.ctx.command_path if error.ctx else tool
+    if not sys.stderr.isatty():
+        return _refused(tool, Refusal("usage", f"{path} needs a verb", f"{path} --help"))
+    click.echo(error.format_message(), err=True)
+    return USAGE
 
 
 def _run_twice(group: click.Group, tool: str) -> int:

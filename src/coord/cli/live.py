@@ -1,5 +1,6 @@
 """What the `watch` verbs of all tools share: events as they happen, one per line."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -38,18 +39,15 @@ def batches(call: kit.Call, since: str | None, cursor_file: str | None) -> Itera
     if saved:
         # What is written before the first batch must not be lost to a restart.
         saved.save(cursor)
-    for batch in watch.follow(folder, cursor, on_damage=_tell(call)):
+    for batch in watch.follow(folder, cursor, on_damage=functools.partial(_tell, call)):
         yield batch
         sys.stdout.flush()
         if saved:
             saved.save(batch.cursor)
 
 
-def _tell(call: kit.Call) -> Callable[[watch.Damage], None]:
-    def tell(damage: watch.Damage) -> None:
-        call.note(f"{damage.path} at byte {damage.offset}: {damage.message}")
-
-    return tell
+def _tell(call: kit.Call, damage: watch.Damage) -> None:
+    call.note(f"{damage.path} at byte {damage.offset}: {damage.message}")
 
 
 def events(

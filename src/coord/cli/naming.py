@@ -5,6 +5,7 @@ from coord.errors import Refusal
 
 SHORTEST = 3
 _LISTED = 10
+_TOO_SHORT = f"a shortened id has at least {SHORTEST} characters"
 
 
 def work_id(known: Index, text: str) -> str:
@@ -16,9 +17,7 @@ def work_id(known: Index, text: str) -> str:
     if len(found) == 1:
         return found[0][0]
     if not found:
-        hint = "wk list --status all lists them" if len(part) >= SHORTEST else (
-            f"a shortened id has at least {SHORTEST} characters"
-        )  # fmt: skip
+        hint = "wk list --status all lists them" if len(part) >= SHORTEST else _TOO_SHORT
         raise Refusal("unknown_work", f"there is no work item {text[:80]!r}", hint, work_id=text)
     names = ", ".join(f"{work_id} ({title[:30]})" for work_id, title in found)
     raise Refusal(
@@ -36,6 +35,7 @@ def event_id(known: Index, text: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Refusal("unknown_event", f"there is no event {text[:40]!r}", "ev list lists them")
+        hint = "ev list lists them" if len(wanted) >= SHORTEST else _TOO_SHORT
+        raise Refusal("unknown_event", f"there is no event {text[:40]!r}", hint)
     hint = "give more of the id"
     raise Refusal("ambiguous", f"{text!r} may be any of {', '.join(found)}", hint, candidates=found)

@@ -48,6 +48,9 @@ def state_word(row: Row) -> str:
 
 def items(rows: Iterable[Row]) -> None:
     """A list of work items."""
+    rows = list(rows)
+    if not rows:
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "P", "state", "type"):
         table.add_column(name, no_wrap=True)
@@ -91,7 +94,8 @@ def _facts(row: Row) -> Iterable[tuple[str, str]]:
     if "claim" in row:
         claim = row["claim"]
         until = units.show_instant(claim["expires_at_ms"])
-        yield "claimed by", f"{claim['agent_id']} until {until} (fence {claim['fence']})"
+        how = f"fence {claim['fence']}, confirmed: {claim['confirmed']}"
+        yield "claimed by", f"{claim['agent_id']} until {until} ({how})"
     for name in ("resolution", "close_why", "assignee", "external_ref"):
         if row.get(name):
             yield name.replace("_", " "), str(row[name])
@@ -179,13 +183,24 @@ def event_line(row: Row) -> Text:
 def facts(rows: Iterable[Row]) -> None:
     """Rows of any shape, their values in columns."""
     listed = list(rows)
+    if not listed:
+        return
     names = list(dict.fromkeys(name for row in listed for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_column(name)
+        table.add_column(name.removesuffix("_ms").replace("_", " "))
     for row in listed:
-        table.add_row(*(text(row.get(name, "")) for name in names))
+        table.add_row(*(text(_cell(name, row.get(name, ""))) for name in names))
     _console().print(table)
+
+
+def _cell(name: str, value: object) -> str:
+    """A value as people write it: instants, spans, lists."""
+    if isinstance(value, int) and name.endswith("_ms"):
+        return units.show_instant(value) if name.endswith("_at_ms") else units.show_duration(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def account(row: Row) -> None:

@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from coord.core import digest
 from coord.core.event import MAX_LINE_BYTES
 from coord.edge import journal
@@ -30,10 +28,10 @@ def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]
     found: takes the texts that were replaced, by their SHA-256.
     Titles and names stay: what cannot shrink is refused by the journal.
     """
-    excess = len(orjson.dumps(raw)) + _SPARE_BYTES - MAX_LINE_BYTES
+    excess = len(journal.as_json(raw)) + _SPARE_BYTES - MAX_LINE_BYTES
     if excess <= 0:
         return raw
-    body = orjson.loads(orjson.dumps(raw["body"]))
+    body = journal.from_json(journal.as_json(raw["body"]))
     texts = sorted(_texts(body), key=lambda entry: len(entry[2]), reverse=True)
     for holder, key, text in texts:
         data = text.encode()
@@ -42,7 +40,7 @@ def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]
         name = digest.sha256(data).hexdigest()
         found[name] = data
         holder[key] = {"sha256": name, "body_bytes": len(data)}
-        excess -= len(orjson.dumps(text)) - 100
+        excess -= len(journal.as_json(text)) - 100
     return {**raw, "body": body}
 
 

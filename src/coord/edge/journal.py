@@ -131,6 +131,16 @@ def encode(raw: Mapping[str, Any]) -> bytes:
         raise Refusal("bad_data", f"the event cannot be written as JSON: {error}") from error
 
 
+def as_json(value: object) -> bytes:
+    """Any value as compact JSON."""
+    return orjson.dumps(value)
+
+
+def from_json(data: bytes) -> Any:
+    """The value of a JSON text; raises `ValueError`."""
+    return orjson.loads(data)
+
+
 def tip_on_disk(folder: str, tool: str, writer: str) -> tuple[Tip, int, bool]:
     """Where a journal ends: its tip, the open segment's number, and whether it is torn.
 

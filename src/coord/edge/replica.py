@@ -11,9 +11,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from coord.core import event as events
+from coord.edge import journal
 from coord.edge.clock import Chance
 from coord.edge.store import Place
 
@@ -37,7 +36,7 @@ class Replica:
     def _load(self, newest: str) -> dict[str, Any]:
         try:
             with open(self._path, "rb") as stream:
-                kept = orjson.loads(stream.read())
+                kept = journal.from_json(stream.read())
         except (OSError, ValueError):
             return {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": newest}
         if {key: kept.get(key) for key in self._binding} != self._binding:
@@ -88,7 +87,7 @@ class Replica:
         os.makedirs(self._place.local, exist_ok=True)
         temporary = f"{self._path}.{os.getpid()}"
         with open(temporary, "wb") as stream:
-            stream.write(orjson.dumps(self._kept))
+            stream.write(journal.as_json(self._kept))
         os.replace(temporary, self._path)
 
 

@@ -1,5 +1,6 @@
 """`ev materialize`: the folded state, from the store or from a pipe."""
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -79,13 +80,15 @@ def _from_pipe(call: kit.Call) -> tuple[Mapping[str, State], int]:
 
 
 def _items(states: Mapping[str, State], now_ms: int) -> Iterator[dict[str, Any]]:
-    def is_open(work_id: str) -> bool | None:
-        state = states.get(f"work/{work_id}")
-        return None if state is None else state["status"] != "closed"
-
+    is_open = functools.partial(_is_open, states)
     for entity in sorted(states):
         if entity.startswith("work/"):
             yield view.whole(states[entity], now_ms, is_open)
+
+
+def _is_open(states: Mapping[str, State], work_id: str) -> bool | None:
+    state = states.get(f"work/{work_id}")
+    return None if state is None else state["status"] != "closed"
 
 
 def _agents(states: Mapping[str, State]) -> Iterator[dict[str, Any]]:

@@ -82,7 +82,8 @@ def claim(
 def _say(raw: kit.Row) -> str:
     refs, body = raw["refs"], raw["body"]
     until = units.show_instant(body["expires_at_ms"])
-    return f"{refs['work_id']} claimed until {until} (fence {body['fence']})"
+    how = f"fence {body['fence']}, confirmed: {body['confirmed']}"
+    return f"{refs['work_id']} claimed until {until} ({how})"
 
 
 def _claim_next(
@@ -199,7 +200,12 @@ def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
     """
     if break_ and not call.why:
         raise Refusal("usage", "--break needs --why: its holder will ask")
-    written = call.record(lambda desk: _releases(call, desk, ids, break_))
+    try:
+        written = call.record(lambda desk: _releases(call, desk, ids, break_))
+    except Refusal as refusal:
+        if refusal.code == "not_allowed":
+            refusal.hint = "only a person, or the agent's owner, may break its claim"
+        raise
     call.acknowledge(written, lambda raw: f"{raw['refs']['work_id']} released", ident="work_id")
 
 

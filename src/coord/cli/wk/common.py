@@ -1,5 +1,6 @@
 """What the verbs of `wk` share: ids by prefix, filters, new ids."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -24,15 +25,12 @@ def state_of(known: Index | Desk, work_id: str) -> State:
 
 def is_open_in(known: Index) -> view.IsOpen:
     """Answers from the index whether an item is still to be done."""
-    seen: dict[str, bool | None] = {}
+    return functools.cache(functools.partial(_is_open, known))
 
-    def is_open(work_id: str) -> bool | None:
-        if work_id not in seen:
-            status = views.statuses(known.connection, [work_id]).get(work_id)
-            seen[work_id] = None if status is None else status != "closed"
-        return seen[work_id]
 
-    return is_open
+def _is_open(known: Index, work_id: str) -> bool | None:
+    status = views.statuses(known.connection, [work_id]).get(work_id)
+    return None if status is None else status != "closed"
 
 
 def fresh_id(desk: Desk, author: Author, key: str, prefix: str, kind: str) -> str:

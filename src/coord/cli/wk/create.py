@@ -69,6 +69,9 @@ def _say(raw: kit.Row) -> str:
 
 def _drafts(call: kit.Call, desk: Desk, record: Record, key: str) -> Iterator[Draft]:
     body, wanted, given = record
+    if given and not key and desk.state(f"work/{given}"):
+        hint = f"wk update {given} changes it; without work_id a new id is minted"
+        raise Refusal("exists", f"there is an item {given} already", hint, work_id=given)
     work_id = given or common.fresh_id(desk, desk.author, key, "wk-", "work.created")
     yield call.draft(*request.creation(work_id, body), key=key)
     whole = {

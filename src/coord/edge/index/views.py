@@ -14,10 +14,16 @@ import orjson
 from coord.core.problem import State
 
 BLOCKED = (
-    "EXISTS(SELECT 1 FROM link JOIN item AS need ON need.work_id = link.target"
+    "needs > 0 AND EXISTS(SELECT 1 FROM link"
+    " JOIN item AS need INDEXED BY item_undone ON need.work_id = link.target"
     " WHERE link.e = item.e AND link.kind = 'needs' AND need.status != 'closed')"
 )
-READY = f"live = 1 AND claim_until <= :now AND defer_ms <= :now AND NOT {BLOCKED}"
+# Lets SQLite choose an index of what is still to be done, which holds only that.
+_UNDONE = "status != 'closed'"
+READY = (
+    f"{_UNDONE} AND live = 1 AND claim_until <= :now AND defer_ms <= :now"
+    f" AND NOT ({BLOCKED})"
+)
 IN_ORDER = "priority, created_ms, work_id"
 SORTS: Mapping[str, str] = {
     "priority": IN_ORDER,
@@ -47,15 +53,15 @@ FILTERS: Mapping[str, str] = {
 }
 # What `--status` may say; all but the stored words are derived at :now.
 STATUSES: Mapping[str, str] = {
-    "open": "(status = 'open' OR (status = 'claimed' AND claim_until <= :now))",
-    "claimed": "status = 'claimed' AND claim_until > :now",
-    "submitted": "status = 'submitted'",
+    "open": f"{_UNDONE} AND (status = 'open' OR (status = 'claimed' AND claim_until <= :now))",
+    "claimed": f"{_UNDONE} AND status = 'claimed' AND claim_until > :now",
+    "submitted": f"{_UNDONE} AND status = 'submitted'",
     "closed": "status = 'closed' AND deleted = 0",
     "deleted": "deleted = 1",
     "ready": READY,
-    "blocked": f"live = 1 AND {BLOCKED}",
-    "deferred": "live = 1 AND defer_ms > :now",
-    "unfinished": "status != 'closed'",
+    "blocked": f"{_UNDONE} AND live = 1 AND {BLOCKED}",
+    "deferred": f"{_UNDONE} AND live = 1 AND defer_ms > :now",
+    "unfinished": _UNDONE,
     "all": "deleted = 0",
 }
 # The filters of a query without any.
@@ -83,20 +89,20 @@ def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool)
             sql.execute(f"DELETE FROM {table} WHERE e=?", (number,))
     if not state:
         return
-    claim = state.get("claim", {})
+    claim, links = state.get("claim", {}), state.get("links", {})
     status = state["status"]
     sql.execute(
-        "INSERT INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             number, state["work_id"], int(status in ("open", "claimed")), status,
             int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
             state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
             state.get("defer_until_ms", 0), claim.get("agent_id"),
-            claim.get("expires_at_ms", 0), state["created_by"], state.get("external_ref"),
+            claim.get("expires_at_ms", 0), len(links.get("needs", ())), state["created_by"], state.get("external_ref"),
             state.get("resolution"), state["title"],
         ),
     )  # fmt: skip
-    for kind, targets in state.get("links", {}).items():
+    for kind, targets in links.items():
         rows = [(number, kind, target) for target in targets]
         sql.executemany("INSERT INTO link VALUES(?,?,?)", rows)
     if state["labels"]:
@@ -107,20 +113,23 @@ def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool)
 def _clause(query: Query) -> tuple[str, dict[str, Any]]:
     conditions = [f"({STATUSES[query.status]})"]
     conditions += [FILTERS[name] for name in query.where]
-    if query.status != "deleted":
-        conditions.append("deleted = 0")
     return " AND ".join(conditions), {"now": query.now_ms, **query.where}
 
 
 def items(sql: sqlite3.Connection, query: Query) -> list[State]:
     """The states of the items that a query finds."""
+    state = "SELECT state FROM entity WHERE e = ?"
+    # Not in one statement: to sort, SQLite would carry all states along.
+    return [orjson.loads(sql.execute(state, row).fetchone()[0]) for row in _found(sql, query, "e")]
+
+
+def _found(sql: sqlite3.Connection, query: Query, column: str) -> list[tuple[Any]]:
     clause, values = _clause(query)
-    rows = sql.execute(
-        f"SELECT state FROM item JOIN entity USING(e) WHERE {clause}"
-        f" ORDER BY {SORTS[query.sort]} LIMIT :limit OFFSET :offset",
+    return sql.execute(
+        f"SELECT {column} FROM item WHERE {clause} ORDER BY {SORTS[query.sort]}"
+        " LIMIT :limit OFFSET :offset",
         {**values, "limit": query.limit, "offset": query.offset},
-    )
-    return [orjson.loads(row[0]) for row in rows]
+    ).fetchall()
 
 
 def count(sql: sqlite3.Connection, query: Query) -> int:
@@ -132,13 +141,7 @@ def count(sql: sqlite3.Connection, query: Query) -> int:
 
 def work_ids(sql: sqlite3.Connection, query: Query) -> list[str]:
     """The ids of the items that a query finds."""
-    clause, values = _clause(query)
-    rows = sql.execute(
-        f"SELECT work_id FROM item WHERE {clause} ORDER BY {SORTS[query.sort]}"
-        " LIMIT :limit OFFSET :offset",
-        {**values, "limit": query.limit, "offset": query.offset},
-    )
-    return [row[0] for row in rows]
+    return [row[0] for row in _found(sql, query, "work_id")]
 
 
 def matching(sql: sqlite3.Connection, prefix: str, limit: int) -> list[tuple[str, str]]:

@@ -58,6 +58,8 @@ class ChainEnd:
         Returns those to use, by seq, each with whether it is believed; and what is
         wrong, each with the line it is said of.
         """
+        if not lines:
+            return [], []
         if self._goes_on_with(lines):
             self._newest, self._alone = lines[-1], []
             return [(line, True) for line in lines], []
@@ -66,12 +68,12 @@ class ChainEnd:
         places, damages = chain.judge(
             [chain.Link(n, line.seq, line.prev, line.digest) for n, line in enumerate(together)]
         )
-        used = [(n, together[n]) for n in sorted(places)]
-        believed = _believed([line for _, line in used])
-        self._remember([line for _, line in used], believed)
-        taken = [(line, line.seq in believed) for n, line in used if n >= len(before)]
-        told = [(together[d.place], d) for d in damages if not _is_before_all(d)]
-        return sorted(taken, key=_seq_of), told
+        told = [(together[d.place], d) for d in damages if not self._has_passed(d)]
+        used = [together[place] for place in sorted(places)]
+        believed = _believed(used)
+        new = [together[place] for place in sorted(places) if place >= len(before)]
+        self._remember(used, believed)
+        return [(line, line.seq in believed) for line in sorted(new, key=_number)], told
 
     def _goes_on_with(self, lines: Sequence[Known]) -> bool:
         seq, digest = (self._newest.seq, self._newest.digest) if self._newest else (0, "")
@@ -81,10 +83,16 @@ class ChainEnd:
             seq, digest = line.seq, line.digest
         return True
 
+    def _has_passed(self, damage: chain.Damage) -> bool:
+        """Whether it only says that lines from before are not looked at again."""
+        return damage.code == "missing" and damage.seq <= (self._newest.seq if self._newest else 1)
+
     def _remember(self, used: Sequence[Known], believed: set[int]) -> None:
         sure = believed | ({self._newest.seq} if self._newest else set())
         self._newest = max((x for x in used if x.seq in sure), key=_number, default=None)
-        self._alone = [line for line in used if line.seq not in sure][-_ALONE:]
+        reached = self._newest.seq if self._newest else 0
+        alone = [line for line in used if line.seq not in sure and line.seq > reached]
+        self._alone = alone[-_ALONE:]
 
 
 def _believed(used: Sequence[Known]) -> set[int]:
@@ -102,14 +110,5 @@ def _is_first(line: Known) -> bool:
     return line.seq == 1 and not line.prev
 
 
-def _is_before_all(damage: chain.Damage) -> bool:
-    """Whether it only says that reading began after line 1."""
-    return damage.code == "missing" and damage.seq == 1
-
-
 def _number(line: Known) -> int:
     return line.seq
-
-
-def _seq_of(taken: tuple[Known, bool]) -> int:
-    return taken[0].seq

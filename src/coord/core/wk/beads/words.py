@@ -146,5 +146,5 @@ def links_in_order(links: Mapping[Link, Mapping[str, Any]]) -> Sequence[Link]:
 
 
 def comments_in_order(comments: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
-    """Comments by when they were made; of one instant, as they came."""
-    return sorted(comments, key=lambda name: comments[name].get("at_ms", 0))
+    """Comments by when they were made; of one instant, by their numbers."""
+    return sorted(comments, key=lambda name: (comments[name].get("at_ms", 0), len(name), name))

@@ -200,22 +200,26 @@ def _dependency(item: Mapping[str, Any], name: Link, link: Mapping[str, Any]) ->
 
 
 def _comments(item: Mapping[str, Any], originals: Originals) -> dict[str, dict[str, Any]]:
+    """The comments by the id that the file has for them."""
     withdrawn = originals.named("withdrawn")
-    said = {one["comment_id"]: one for one in item.get("comments", [])}
-    here = {name: one for name, one in said.items() if name not in withdrawn}
-    return {name: _comment(item, here[name]) for name in words.comments_in_order(here)}
+    here: dict[str, Mapping[str, Any]] = {}
+    for said in item.get("comments", []):
+        name = said["comment_id"]
+        in_file = str(Originals(said.get("extra", {})).mark.get("comment_id", name))
+        if name not in withdrawn:
+            here[name if in_file in here else in_file] = said
+    return {name: _comment(item, name, here[name]) for name in words.comments_in_order(here)}
 
 
-def _comment(item: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    originals = Originals(said.get("extra", {}))
+def _comment(item: Mapping[str, Any], in_file: str, said: Mapping[str, Any]) -> dict[str, Any]:
     entry = {
-        "id": words.number_of(str(originals.mark.get("comment_id", said["comment_id"]))),
+        "id": words.number_of(in_file),
         "issue_id": item["work_id"],
         "author": said["by"],
         "text": said["text"],
         "created_at": units.show_instant(said["at_ms"]),
     }
-    return _restored(entry, originals)
+    return _restored(entry, Originals(said.get("extra", {})))
 
 
 def _restored(entry: Mapping[str, Any], originals: Originals) -> dict[str, Any]:
