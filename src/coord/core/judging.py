@@ -13,7 +13,7 @@ from typing import Protocol
 from coord.core import arbiter, event, fold
 from coord.core.event import Event
 from coord.core.problem import Problem, State, World
-from coord.core.wk import item, view
+from coord.core.wk import parts, view
 
 EXCLUSIVE = frozenset({"work.claimed", "work.accepted", "lease.acquire", "run.claimed"})
 
@@ -68,7 +68,7 @@ def _claim(written: Event, state: State, here: Here) -> Problem | None:
     wanted = arbiter.hold_from(written)
     assert not isinstance(wanted, Problem), "the fold has accepted it"
     hold = arbiter.standing_in_way(
-        item.domain_of(state),
+        parts.domain_of(state),
         wanted,
         written.time_ms,
         is_ours=here.is_ours,

@@ -19,69 +19,21 @@ Two edits of one field made without knowing of each other: the newest wins, the
 other stays visible in `conflicts` until somebody edits the field knowingly.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from coord.core import arbiter, registry
-from coord.core.event import Event, is_integer
+from coord.core.event import Event
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
-from coord.core.wk import fields
-
-Step = Callable[[State, Event, World], Patch | Problem]
-
-
-def domain_of(state: Mapping[str, Any]) -> arbiter.Domain:
-    """The arbiter's view of an item: one exclusive resource, `work:ID`."""
-    claim = state.get("claim")
-    return {
-        "holds": [claim] if claim else [],
-        "refused": state.get("refused", []),
-        "fence": state.get("fence", 0),
-    }
-
-
-def _claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
-    holds, refused = domain["holds"], domain["refused"]
-    patch: dict[str, Any] = {
-        "claim": holds[-1] if holds else GONE,
-        "refused": refused if refused else GONE,
-    }
-    if domain["fence"]:
-        patch["fence"] = domain["fence"]
-    return patch
-
-
-def _when(event: Event, name: str = "at_ms") -> int:
-    """The instant an import states, else the event's own."""
-    value = event.body.get(name)
-    return value if is_integer(value) else event.time_ms
-
-
-def _who(event: Event) -> str:
-    value = event.body.get("by")
-    return value if isinstance(value, str) else event.agent_id
-
-
-def _moved(event: Event) -> dict[str, Any]:
-    """What every effective event changes: when the item last moved, and its import."""
-    stated = event.body.get("updated_at_ms")
-    patch: dict[str, Any] = {
-        "updated_at_ms": stated if is_integer(stated) else _when(event),
-    }
-    if isinstance(event.body.get("imported"), Mapping):
-        patch["imported"] = event.body["imported"]
-    return patch
-
-
-def _bad(event: Event, text: str) -> Problem:
-    return Problem(event.event_id, "bad_data", f"{event.refs.get('work_id')}: {text}")
+from coord.core.wk import fields, parts
+from coord.core.wk.parts import Step
 
 
 def _created(state: State, event: Event, world: World) -> Patch | Problem:
     fault = fields.fault_in(event.body) or ("" if "title" in event.body else "title is missing")
     labels = event.body.get("labels", [])
     if fault or not fields.are_labels(labels):
-        return _bad(event, fault or "labels is not a list of texts")
+        return parts.bad(event, fault or "labels is not a list of texts")
     if state:
         return _created_again(state, event)
     return {
@@ -90,12 +42,12 @@ def _created(state: State, event: Event, world: World) -> Patch | Problem:
         "priority": fields.DEFAULT_PRIORITY,
         "status": "open",
         "labels": sorted(set(labels)),
-        "created_at_ms": _when(event),
-        "created_by": _who(event),
+        "created_at_ms": parts.when(event),
+        "created_by": parts.who(event),
         "created_event": event.event_id,
         "values": {},
         **fields.stored(event.body),
-        **_moved(event),
+        **parts.moved(event),
     }
 
 
@@ -108,26 +60,26 @@ def _created_again(state: State, event: Event) -> Patch:
     if differing or labels != state["labels"]:
         text = f"{state['work_id']} was created twice; the values of both are kept"
         patch[NOTE] = Problem(event.event_id, "exists", text, stands=True)
-    return {**patch, "labels": labels, **_moved(event)}
+    return {**patch, "labels": labels, **parts.moved(event)}
 
 
 def _updated(state: State, event: Event, world: World) -> Patch | Problem:
-    refusal = _fenced(state, event)
+    refusal = parts.fenced(state, event)
     if refusal:
         return refusal
     body = event.body
     changes, removed, base = body.get("set", {}), body.get("unset", []), body.get("base", {})
     fault = fields.fault_in(changes)
     if fault or not isinstance(removed, list) or not isinstance(base, Mapping):
-        return _bad(event, fault or "unset is not a list, or base not an object")
+        return parts.bad(event, fault or "unset is not a list, or base not an object")
     labels = _labels_after(state, body)
     if labels is None:
-        return _bad(event, "labels are not lists of texts")
+        return parts.bad(event, "labels are not lists of texts")
     removed = [name for name in removed if name not in fields.ALWAYS]
     values = fields.stored(changes)
     values.update({name: GONE for name in fields.FITS if name in removed})
     patch = _edited(state, event, values, base)
-    return {**patch, "labels": labels, **_renewed_by(state, event), **_moved(event)}
+    return {**patch, "labels": labels, **parts.renewed_by(state, event), **parts.moved(event)}
 
 
 def _labels_after(state: State, body: Mapping[str, Any]) -> list[str] | None:
@@ -157,7 +109,7 @@ def _edited(
             conflicts.append(_conflict(state, event, name, value, seen_event))
         current[name] = event.event_id
     patch["values"] = current
-    patch["editors"] = {**state.get("editors", {}), **dict.fromkeys(values, _who(event))}
+    patch["editors"] = {**state.get("editors", {}), **dict.fromkeys(values, parts.who(event))}
     patch["conflicts"] = conflicts if conflicts else GONE
     return patch
 
@@ -170,45 +122,27 @@ def _conflict(
         "lost": state[name],
         "lost_by": state.get("editors", {}).get(name, state["created_by"]),
         "lost_event": lost_event,
-        "kept_by": _who(event),
+        "kept_by": parts.who(event),
         "kept_event": event.event_id,
     }
     return entry if value is GONE else {**entry, "kept": value}
 
 
-def _fenced(state: State, event: Event) -> Problem | None:
-    """Refuse a guarded write whose hold is not the item's newest good one."""
-    lease_id = event.refs.get("lease_id")
-    claim = state.get("claim")
-    if lease_id is None or (claim and claim["lease_id"] == lease_id):
-        return None
-    if claim is None:
-        return None
-    return Problem(event.event_id, "fenced", f"since then {arbiter.held_text(claim)}")
-
-
-def _renewed_by(state: State, event: Event) -> Mapping[str, Any]:
-    """Prolong the claim when its holder's event names it."""
-    if "lease_id" not in event.refs or "claim" not in state:
-        return {}
-    return {"claim": arbiter.touch(domain_of(state), event)["holds"][-1]}
-
-
 def _claimed(state: State, event: Event, world: World) -> Patch | Problem:
     if event.refs.get("resource") != f"work:{state['work_id']}":
-        return _bad(event, "refs.resource is not this item")
+        return parts.bad(event, "refs.resource is not this item")
     if state["status"] == "closed":
         return Problem(event.event_id, "wrong_state", f"{state['work_id']} is closed")
-    domain, problem = arbiter.acquire(domain_of(state), event)
+    domain, problem = arbiter.acquire(parts.domain_of(state), event)
     if problem is not None:
-        return {**_claim_patch(domain), NOTE: problem} if problem.code == "held" else problem
-    moved = {"status": "claimed", "status_event": event.event_id, **_moved(event)}
-    return {**_claim_patch(domain), **moved}
+        return {**parts.claim_patch(domain), NOTE: problem} if problem.code == "held" else problem
+    moved = {"status": "claimed", "status_event": event.event_id, **parts.moved(event)}
+    return {**parts.claim_patch(domain), **moved}
 
 
 def _renewed(state: State, event: Event, world: World) -> Patch | Problem:
-    domain = arbiter.renew(domain_of(state), event)
-    return domain if isinstance(domain, Problem) else _claim_patch(domain)
+    domain = arbiter.renew(parts.domain_of(state), event)
+    return domain if isinstance(domain, Problem) else parts.claim_patch(domain)
 
 
 def _released(state: State, event: Event, world: World) -> Patch | Problem:
@@ -216,12 +150,12 @@ def _released(state: State, event: Event, world: World) -> Patch | Problem:
     if claim is None or claim["lease_id"] != lease_id:
         refused = [h["lease_id"] for h in state.get("refused", [])]
         if lease_id in refused:
-            return _claim_patch(arbiter.release(domain_of(state), lease_id))
+            return parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
         return Problem(event.event_id, "not_held", f"{state['work_id']} is not held by this lease")
     if claim["agent_id"] != event.agent_id and not _may_break(event, claim, world):
         return Problem(event.event_id, "not_allowed", arbiter.held_text(claim))
-    freed = _claim_patch(arbiter.release(domain_of(state), lease_id))
-    return {**freed, "status": "open", "status_event": event.event_id, **_moved(event)}
+    freed = parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
+    return {**freed, "status": "open", "status_event": event.event_id, **parts.moved(event)}
 
 
 def _may_break(event: Event, claim: Mapping[str, Any], world: World) -> bool:
@@ -234,36 +168,22 @@ def _may_break(event: Event, claim: Mapping[str, Any], world: World) -> bool:
 
 def _closed(state: State, event: Event, world: World) -> Patch | Problem:
     if event.body.get("as") not in fields.RESOLUTIONS:
-        return _bad(event, f"as is not one of {', '.join(fields.RESOLUTIONS)}")
+        return parts.bad(event, f"as is not one of {', '.join(fields.RESOLUTIONS)}")
     if state["status"] == "closed":
         return Problem(event.event_id, "wrong_state", f"{state['work_id']} is closed already")
-    refusal = _fenced(state, event) or _held_by_another(state, event)
+    refusal = parts.fenced(state, event) or parts.held_by_another(state, event)
     if refusal:
         return refusal
     patch = {
-        **_claim_patch(_freed(state)),
+        **parts.claim_patch(parts.freed(state)),
         "status": "closed",
         "status_event": event.event_id,
         "resolution": event.body["as"],
-        "closed_at_ms": _when(event),
-        "closed_by": _who(event),
-        **_moved(event),
+        "closed_at_ms": parts.when(event),
+        "closed_by": parts.who(event),
+        **parts.moved(event),
     }
     return {**patch, "close_why": event.body["why"]} if "why" in event.body else patch
-
-
-def _freed(state: State) -> arbiter.Domain:
-    domain = domain_of(state)
-    return {**domain, "holds": []}
-
-
-def _held_by_another(state: State, event: Event) -> Problem | None:
-    claim = state.get("claim")
-    if claim is None or not arbiter.runs(claim, event.time_ms):
-        return None
-    if (claim["agent_id"], claim["session_id"]) == (event.agent_id, event.session_id):
-        return None
-    return Problem(event.event_id, "held", arbiter.held_text(claim))
 
 
 def _reopened(state: State, event: Event, world: World) -> Patch | Problem:
@@ -274,24 +194,24 @@ def _reopened(state: State, event: Event, world: World) -> Patch | Problem:
         **dict.fromkeys(ended, GONE),
         "status": "open",
         "status_event": event.event_id,
-        **_moved(event),
+        **parts.moved(event),
     }
 
 
 def _deleted(state: State, event: Event, world: World) -> Patch | Problem:
-    refusal = _fenced(state, event) or _held_by_another(state, event)
+    refusal = parts.fenced(state, event) or parts.held_by_another(state, event)
     if refusal:
         return refusal
     if "deleted" in state:
         return {}
-    tombstone: dict[str, Any] = {"at_ms": _when(event), "by": _who(event)}
+    tombstone: dict[str, Any] = {"at_ms": parts.when(event), "by": parts.who(event)}
     tombstone.update({k: event.body[k] for k in ("why", "extra") if k in event.body})
     return {
-        **_claim_patch(_freed(state)),
+        **parts.claim_patch(parts.freed(state)),
         "status": "closed",
         "status_event": event.event_id,
         "deleted": tombstone,
-        **_moved(event),
+        **parts.moved(event),
     }
 
 
@@ -305,76 +225,67 @@ def _link_named(event: Event) -> tuple[str, str] | None:
 def _linked(state: State, event: Event, world: World) -> Patch | Problem:
     named = _link_named(event)
     if named is None:
-        return _bad(event, "kind or target is not a text")
+        return parts.bad(event, "kind or target is not a text")
     kind, target = named
     if target == state["work_id"]:
         return Problem(event.event_id, "cycle", f"{target} cannot be linked to itself")
     links = state.get("links", {})
-    entry = {"event_id": event.event_id, "at_ms": _when(event), "by": _who(event)}
+    entry = {"event_id": event.event_id, "at_ms": parts.when(event), "by": parts.who(event)}
     if isinstance(event.body.get("extra"), Mapping):
         entry["extra"] = event.body["extra"]
     if target in links.get(kind, {}):
         return {}
     linked = {**links, kind: {**links.get(kind, {}), target: entry}}
-    return {"links": linked, **_renewed_by(state, event), **_moved(event)}
+    return {"links": linked, **parts.renewed_by(state, event), **parts.moved(event)}
 
 
 def _unlinked(state: State, event: Event, world: World) -> Patch | Problem:
     named = _link_named(event)
     if named is None:
-        return _bad(event, "kind or target is not a text")
+        return parts.bad(event, "kind or target is not a text")
     kind, target = named
     links = state.get("links", {})
     left = {name: entry for name, entry in links.get(kind, {}).items() if name != target}
     others = {name: group for name, group in links.items() if name != kind}
     kept = {**others, kind: left} if left else others
-    return {"links": kept if kept else GONE, **_moved(event)}
+    return {"links": kept if kept else GONE, **parts.moved(event)}
 
 
 def _commented(state: State, event: Event, world: World) -> Patch | Problem:
     text = event.body.get("text")
     if not isinstance(text, str) and not fields.is_blob(text):
-        return _bad(event, "text is not a text")
+        return parts.bad(event, "text is not a text")
     comment_id = event.body.get("comment_id", event.event_id)
     comments = state.get("comments", [])
     if any(c["comment_id"] == comment_id for c in comments):
         return {}
     comment = {
-        "comment_id": comment_id, "at_ms": _when(event), "by": _who(event), "text": text,
+        "comment_id": comment_id, "at_ms": parts.when(event), "by": parts.who(event), "text": text,
     }  # fmt: skip
     if isinstance(event.body.get("extra"), Mapping):
         comment["extra"] = event.body["extra"]
-    return {"comments": [*comments, comment], **_renewed_by(state, event), **_moved(event)}
+    return {
+        "comments": [*comments, comment],
+        **parts.renewed_by(state, event),
+        **parts.moved(event),
+    }
 
 
 def otherwise(state: State, event: Event, world: World) -> Patch | Problem:
     """Any other event that names the item: its holder's renews the claim."""
-    return _renewed_by(state, event)
-
-
-def _on_known_item(step: Step) -> Step:
-    """Give a step only items that exist."""
-
-    def guarded(state: State, event: Event, world: World) -> Patch | Problem:
-        if state:
-            return step(state, event, world)
-        return Problem(
-            event.event_id, "unknown_work", f"no work item {event.refs.get('work_id')} is known"
-        )
-
-    return guarded
+    return parts.renewed_by(state, event)
 
 
 STEPS: Mapping[str, Step] = {
     "work.created": _created,
-    "work.updated": _on_known_item(_updated),
-    "work.claimed": _on_known_item(_claimed),
-    "work.renewed": _on_known_item(_renewed),
-    "work.released": _on_known_item(_released),
-    "work.closed": _on_known_item(_closed),
-    "work.reopened": _on_known_item(_reopened),
-    "work.deleted": _on_known_item(_deleted),
-    "work.linked": _on_known_item(_linked),
-    "work.unlinked": _on_known_item(_unlinked),
-    "work.commented": _on_known_item(_commented),
+    "work.updated": parts.on_known_item(_updated),
+    "work.claimed": parts.on_known_item(_claimed),
+    "work.renewed": parts.on_known_item(_renewed),
+    "work.released": parts.on_known_item(_released),
+    "work.closed": parts.on_known_item(_closed),
+    "work.reopened": parts.on_known_item(_reopened),
+    "work.deleted": parts.on_known_item(_deleted),
+    "work.linked": parts.on_known_item(_linked),
+    "work.unlinked": parts.on_known_item(_unlinked),
+    "work.commented": parts.on_known_item(_commented),
 }

@@ -204,11 +204,13 @@ class Builder:
         variants = [(events.from_raw(self.index.event_at(Place(*r[1:4]))), r) for r in rows]
         kept, problem = fold.settled([event for event, _ in variants])
         keeper = next(row for event, row in variants if event is kept)
-        for _, row in variants:
+        for event, row in variants:
             if row is not keeper:
                 self.sql.execute("DELETE FROM event WHERE n=?", (row[0],))
             if row[4]:
                 self._refold.add(row[4])
+            if event.key:
+                self._refold |= self._later_with_key(event)
         # The kept variant may belong elsewhere than the one that was folded before.
         entity = events.entity_of(kept.raw)
         if entity:

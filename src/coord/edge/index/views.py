@@ -20,10 +20,7 @@ BLOCKED = (
 )
 # Lets SQLite choose an index of what is still to be done, which holds only that.
 _UNDONE = "status != 'closed'"
-READY = (
-    f"{_UNDONE} AND live = 1 AND claim_until <= :now AND defer_ms <= :now"
-    f" AND NOT ({BLOCKED})"
-)
+READY = f"{_UNDONE} AND live = 1 AND claim_until <= :now AND defer_ms <= :now AND NOT ({BLOCKED})"
 IN_ORDER = "priority, created_ms, work_id"
 SORTS: Mapping[str, str] = {
     "priority": IN_ORDER,
@@ -98,8 +95,8 @@ def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool)
             int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
             state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
             state.get("defer_until_ms", 0), claim.get("agent_id"),
-            claim.get("expires_at_ms", 0), len(links.get("needs", ())), state["created_by"], state.get("external_ref"),
-            state.get("resolution"), state["title"],
+            claim.get("expires_at_ms", 0), len(links.get("needs", ())), state["created_by"],
+            state.get("external_ref"), state.get("resolution"), state["title"],
         ),
     )  # fmt: skip
     for kind, targets in links.items():

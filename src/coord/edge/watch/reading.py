@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from coord.core import ev
+from coord.core import chain_end, ev
 from coord.core import event as events
+from coord.core.chain_end import ChainEnd
 from coord.edge import clock, journal
 from coord.edge.journal import Line, Segment
 from coord.edge.watch import finding
-from coord.edge.watch.chain_end import ChainEnd, Known, known
 
 BATCH_EVENTS = 500
 _CHUNK_BYTES = 2 * events.MAX_LINE_BYTES
@@ -120,21 +120,21 @@ class _Journal:
 
     def __init__(self, name: str, seq: int, on_damage: Callable[[Damage], None]) -> None:
         self._name, self._on_damage = name, on_damage
-        self._delivered = seq
         self._first = 0
         self._marks: dict[int, _Mark] = {}
-        self._end = ChainEnd()
+        self._end = ChainEnd(seq)
         self._told: set[tuple[object, ...]] = set()
 
     def begin(self, segments: Sequence[Segment]) -> None:
         """Stand right behind the last line delivered, where there is one."""
-        found = finding.newest(segments, up_to_seq=self._delivered) if self._delivered else None
+        reached = self._end.reached
+        found = finding.newest(segments, up_to_seq=reached) if reached else None
         if found is not None:
             segment, line, _ = found
             self._marks[segment.number] = _Mark(line.offset + line.size + 1, _place(line))
             # What stands in the segments before was delivered, whatever becomes of them.
             self._first = segment.number
-            self._end = ChainEnd(known(line, segment.path))
+            self._end = ChainEnd(reached, _linked(line, segment.path))
 
     def news(self, segments: Iterable[Segment]) -> Iterator[Entry]:
         """The journal's new events, in order."""
@@ -144,7 +144,7 @@ class _Journal:
                 order_id = max(order_id, line.raw["event_id"])
                 yield Entry(order_id, self._name, line.seq, reached, line.raw)
 
-    def _news_in(self, segment: Segment) -> Iterator[tuple[Known, int]]:
+    def _news_in(self, segment: Segment) -> Iterator[tuple[chain_end.Line, int]]:
         mark = self._marks.get(segment.number, _Mark())
         if segment.number < self._first or segment.size == mark.seen:
             return
@@ -158,10 +158,10 @@ class _Journal:
             text = f"the file cannot be read: {os.strerror(error.errno or 0)}"
             self._tell(segment.path, mark.offset, "unreadable", text)
 
-    def _read_on(self, segment: Segment, mark: _Mark) -> Iterator[tuple[Known, int]]:
+    def _read_on(self, segment: Segment, mark: _Mark) -> Iterator[tuple[chain_end.Line, int]]:
         if mark.offset and not (segment.size >= mark.offset and _holds(segment.path, mark.last)):
             mark = _Mark()
-            self._end = ChainEnd()
+            self._end = ChainEnd(self._end.reached)
         while mark.offset < segment.size:
             data, seen = _chunk(segment.path, mark.offset)
             lines = list(journal.lines(data, mark.offset))
@@ -171,21 +171,18 @@ class _Journal:
                 return
             yield from self._fresh(segment.path, lines)
 
-    def _fresh(self, path: str, lines: Iterable[Line]) -> list[tuple[Known, int]]:
+    def _fresh(self, path: str, lines: Iterable[Line]) -> Sequence[tuple[chain_end.Line, int]]:
         """Of lines just read, those to deliver, each with how far the cursor moves then."""
         good = []
         for line in lines:
             if line.raw is None:
                 self._tell(path, line.offset, "unreadable", f"the line {line.fault}")
             else:
-                good.append(known(line, path))
-        taken, told = self._end.take(good)
-        for where, damage in told:
+                good.append(_linked(line, path))
+        taken = self._end.take(good)
+        for where, damage in taken.damages:
             self._tell(where.path, where.offset, damage.code, damage.message, damage.seq)
-        delivered = self._delivered
-        fresh = [(x, x.seq if is_sure else 0) for x, is_sure in taken if x.seq > delivered]
-        self._delivered = max([delivered, *(reached for _, reached in fresh)])
-        return fresh
+        return taken.lines
 
     def _tell(self, path: str, offset: int, code: str, message: str, seq: int = 0) -> None:
         """Report damage, once: a line is looked at again whenever its file is replaced."""
@@ -194,6 +191,15 @@ class _Journal:
             self._told.add(once)
             tool, _, writer = self._name.partition("/")
             self._on_damage(Damage(tool, writer, seq, path, offset, code, message))
+
+
+def _linked(line: Line, path: str) -> chain_end.Line:
+    """A line that can be read, as the chain sees it."""
+    raw = line.raw
+    assert raw is not None, "it can be read"
+    prev = raw.get("prev", "")
+    prev = prev if isinstance(prev, str) else ""
+    return chain_end.Line(raw["seq"], prev, line.digest, path, line.offset, raw)
 
 
 def _place(line: Line) -> Place:

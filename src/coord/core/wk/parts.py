@@ -1,0 +1,107 @@
+"""What the steps of a work item share: who and when, the claim, guarded writes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coord.core import arbiter
+from coord.core.event import Event, is_integer
+from coord.core.problem import GONE, Patch, Problem, State, World
+
+Step = Callable[[State, Event, World], Patch | Problem]
+
+
+def domain_of(state: Mapping[str, Any]) -> arbiter.Domain:
+    """The arbiter's view of an item: one exclusive resource, `work:ID`."""
+    claim = state.get("claim")
+    return {
+        "holds": [claim] if claim else [],
+        "refused": state.get("refused", []),
+        "fence": state.get("fence", 0),
+    }
+
+
+def claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
+    """What of an item's state says who holds it."""
+    holds, refused = domain["holds"], domain["refused"]
+    patch: dict[str, Any] = {
+        "claim": holds[-1] if holds else GONE,
+        "refused": refused if refused else GONE,
+    }
+    if domain["fence"]:
+        patch["fence"] = domain["fence"]
+    return patch
+
+
+def when(event: Event, name: str = "at_ms") -> int:
+    """The instant an import states, else the event's own."""
+    value = event.body.get(name)
+    return value if is_integer(value) else event.time_ms
+
+
+def who(event: Event) -> str:
+    """Whom an import names, else the event's author."""
+    value = event.body.get("by")
+    return value if isinstance(value, str) else event.agent_id
+
+
+def moved(event: Event) -> dict[str, Any]:
+    """What every effective event changes: when the item last moved, and its import."""
+    stated = event.body.get("updated_at_ms")
+    patch: dict[str, Any] = {
+        "updated_at_ms": stated if is_integer(stated) else when(event),
+    }
+    if isinstance(event.body.get("imported"), Mapping):
+        patch["imported"] = event.body["imported"]
+    return patch
+
+
+def bad(event: Event, text: str) -> Problem:
+    """Data that does not fit."""
+    return Problem(event.event_id, "bad_data", f"{event.refs.get('work_id')}: {text}")
+
+
+def fenced(state: State, event: Event) -> Problem | None:
+    """Refuse a guarded write whose hold is not the item's newest good one."""
+    lease_id = event.refs.get("lease_id")
+    claim = state.get("claim")
+    if lease_id is None or (claim and claim["lease_id"] == lease_id):
+        return None
+    if claim is None:
+        return None
+    return Problem(event.event_id, "fenced", f"since then {arbiter.held_text(claim)}")
+
+
+def renewed_by(state: State, event: Event) -> Mapping[str, Any]:
+    """Prolong the claim when its holder's event names it."""
+    if "lease_id" not in event.refs or "claim" not in state:
+        return {}
+    return {"claim": arbiter.touch(domain_of(state), event)["holds"][-1]}
+
+
+def freed(state: State) -> arbiter.Domain:
+    """The item's domain once nobody holds it."""
+    domain = domain_of(state)
+    return {**domain, "holds": []}
+
+
+def held_by_another(state: State, event: Event) -> Problem | None:
+    """Refuse what only the holder may do while a claim runs."""
+    claim = state.get("claim")
+    if claim is None or not arbiter.runs(claim, event.time_ms):
+        return None
+    if (claim["agent_id"], claim["session_id"]) == (event.agent_id, event.session_id):
+        return None
+    return Problem(event.event_id, "held", arbiter.held_text(claim))
+
+
+def on_known_item(step: Step) -> Step:
+    """Give a step only items that exist."""
+
+    def guarded(state: State, event: Event, world: World) -> Patch | Problem:
+        if state:
+            return step(state, event, world)
+        return Problem(
+            event.event_id, "unknown_work", f"no work item {event.refs.get('work_id')} is known"
+        )
+
+    return guarded
