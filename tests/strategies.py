@@ -109,6 +109,16 @@ def bytes_of(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
+# An item on which every verb has something to do.
+KNOWN = (
+    created(at=-9, labels=["x"], description="long"),
+    created("wk-b", at=-8),
+    claimed("ada", -7, lease="lease-1"),
+    work("linked", -6, kind="needs", target="wk-b"),
+    work("commented", -5, text="hello"),
+    work("updated", -4, by="bo", set={"title": "else"}, base={"title": ""}),
+)
+
 AGENTS = ("agent:ada", "agent:bo", "human:cy")
 ITEMS = ("wk-a", "wk-b", "wk-c")
 LEASES = ("lease-1", "lease-2", "lease-3")

@@ -39,6 +39,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "no_store": (NOT_FOUND, "there is no .coord folder; ev init makes one"),
     "no_repository": (NOT_FOUND, "not inside a git repository"),
     "no_identity": (REFUSED, "it is not known who acts"),
+    "unverified": (REFUSED, "it needs another agent's pass first"),
     "paused": (REFUSED, "the agent is paused"),
     "not_allowed": (REFUSED, "this actor may not do this"),
     "read_only": (REFUSED, "the store cannot be written"),

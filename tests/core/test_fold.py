@@ -21,17 +21,6 @@ def answer_of(folded: Folded):
 
 
 UNKNOWN = some.Crowd(["build.finished", "work.verified", "msg.sent", "lease.acquire"])
-# An item on which every verb has something to do.
-KNOWN = [
-    created(at=-9, labels=["x"], description="long"),
-    created("wk-b", at=-8),
-    claimed("ada", -7, lease="lease-1"),
-    work("linked", -6, kind="needs", target="wk-b"),
-    work("commented", -5, text="hello"),
-    work("updated", -4, by="bo", set={"title": "else"}, base={"title": ""}),
-]
-
-
 def codes(*given_events, now_ms=LATE_MS):
     """The codes of the problems of these events."""
     return [problem.code for problem in fold(given_events, now_ms).problems]
@@ -102,7 +91,7 @@ def test_fields_that_this_version_does_not_know_change_nothing(lines, now_ms):
 @settings(max_examples=300)
 def test_no_data_stops_the_fold(odd):
     """Whatever stands in refs and bodies; states stay JSON, and problems have known codes."""
-    folded = fold([*some.of(odd), *KNOWN], LATE_MS)
+    folded = fold([*some.of(odd), *some.KNOWN], LATE_MS)
 
     answer_of(folded)
     assert {problem.code for problem in folded.problems} <= set(CODES)

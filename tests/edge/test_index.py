@@ -1,5 +1,6 @@
 """The index answers exactly what the fold answers, whatever happened to it."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -78,8 +79,20 @@ def check(folder, lines, now_ms, at_ms):
     assert found == answers_by_folding(lines, now_ms, at_ms)
 
 
-# How many lines arrive before the next command, and that command's wall clock.
-BATCHES = st.lists(st.tuples(st.integers(1, 8), some.CLOCKS), min_size=1, max_size=8)
+def lose(path, how):
+    """Do to an index file what happens to files."""
+    if how == "deleted":
+        path.unlink(missing_ok=True)
+    elif path.exists() and how == "truncated":
+        os.truncate(path, path.stat().st_size // 2)
+    elif path.exists() and how == "garbage":
+        path.write_bytes(b"\x00garbage" * 1000)
+
+
+FATES = st.sampled_from(["kept"] * 6 + ["deleted", "truncated", "garbage"])
+# How many lines arrive before the next command, that command's wall clock, and what
+# became of the index before it.
+BATCHES = st.lists(st.tuples(st.integers(1, 8), some.CLOCKS, FATES), min_size=1, max_size=8)
 AT = some.INSTANTS.map(lambda at: START_MS + at)
 
 
@@ -92,7 +105,18 @@ def test_however_the_lines_arrive_the_index_answers_what_the_fold_answers(
     lines = data.draw(some.histories(some.CROWDS[crowd]))
     with tempfile.TemporaryDirectory() as name:
         files, done = Files(Path(name)), 0
-        for count, now_ms in [*batches, (len(lines), LATE_MS)]:
+        for count, now_ms, fate in [*batches, (len(lines), LATE_MS, "kept")]:
             files.append(lines[done : done + count])
             done += count
+            lose(Path(name, "local", "index.db"), fate)
             check(name, lines[:done], now_ms, at_ms)
+
+
+@given(odd=st.lists(some.strange(), min_size=1, max_size=4), now_ms=some.CLOCKS)
+def test_no_data_stops_the_index(odd, now_ms):
+    """Numbers that fit nowhere included: its columns hold 64 bits with a sign."""
+    lines = [event.raw for event in some.KNOWN] + odd
+    with tempfile.TemporaryDirectory() as name:
+        Files(Path(name)).append(lines)
+
+        check(name, lines, now_ms, START_MS)

@@ -6,19 +6,20 @@ and printed here and nowhere else.
 """
 
 import contextlib
+import errno
 import functools
 import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 import click
 import orjson
 
 from coord.core import event as events
 from coord.core import settings
-from coord.core.draft import Author, Draft
+from coord.core.draft import Author, Draft, scope_of
 from coord.edge import clock, config, environment, identity, index, store, writing
 from coord.edge.index import Index
 from coord.edge.writing import Desk, Written
@@ -101,6 +102,16 @@ class Call:
             raise Refusal("usage", f"cause {self.cause[:60]!r} is no event id")
         return Draft(kind, refs, said, cause=self.cause, key=key or self.key)
 
+    def key_of(self, part: str, parts: int) -> str:
+        """The key of one part of a request that writes several events of a type."""
+        return f"{self.key}:{part}" if self.key and parts > 1 else self.key
+
+    def earlier(self, desk: Desk, kind: str, key: str = "") -> Row | None:
+        """What was written under this key before: a retry is not judged by what is true now."""
+        scope = scope_of(Draft(kind, key=key or self.key), desk.author)
+        found = desk.index.by_key(scope) if scope else []
+        return found[0] if found else None
+
     def record(self, make: Callable[[Desk], Iterable[Draft]]) -> list[Written]:
         """Judge and write what `make` drafts under the lock; `--dry-run` only judges."""
         with self.desk() as opened:
@@ -155,6 +166,7 @@ class Call:
 
 # What else of a body the sentence for people tells; programs learn it too.
 _SAID = {
+    "config.set": ("key", "value"),
     "work.closed": ("as",),
     "work.linked": ("kind", "target"),
     "work.unlinked": ("kind", "target"),
@@ -164,7 +176,9 @@ _SAID = {
 def acknowledgement(written: Written) -> dict[str, Any]:
     """What a write prints: the event's id, what it is about, who confirmed it."""
     raw = written.raw
-    shown = {"event_id": raw["event_id"], "type": raw["type"], **raw["refs"]}
+    shown = {"event_id": "", "type": "", **raw["refs"]}
+    # Whatever the refs are called, these two are the event's own.
+    shown.update(event_id=raw["event_id"], type=raw["type"])
     shown.pop("resource", None)
     body = raw.get("body", {})
     for name in (*_SAID.get(raw["type"], ()), "fence", "expires_at_ms", "confirmed"):
@@ -208,12 +222,21 @@ def _escaped(char: str) -> str:
 def text_of(argument: str) -> str:
     """A text argument: itself, `-` for stdin, `@FILE` for a file; `@@x` means `@x`."""
     if argument == "-":
-        return sys.stdin.buffer.read().decode(errors="replace")
+        return stdin_text()
     if argument.startswith("@@"):
         return argument[1:]
     if argument.startswith("@") and len(argument) > 1:
         return file_text(argument[1:])
     return argument
+
+
+@functools.cache
+def stdin_text() -> str:
+    """All of stdin, read once: a command that runs again finds it as it was.
+
+    What is not UTF-8 stays recognizable, so that it is refused and never replaced.
+    """
+    return sys.stdin.buffer.read().decode(errors="surrogateescape")
 
 
 def json_lines(text: str) -> Iterator[tuple[int, Any]]:
@@ -258,7 +281,7 @@ def file_text(path: str) -> str:
     """A file's text; refuses with `no_file`."""
     try:
         with open(path, "rb") as stream:
-            return stream.read().decode(errors="replace")
+            return stream.read().decode(errors="surrogateescape")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise Refusal("no_file", f"cannot read {path}: {reason}") from error
@@ -295,7 +318,13 @@ def command(name: str, writes: bool = False, own_as: bool = False) -> Callable[[
             context = click.get_current_context()
             tool = context.find_root().info_name or ""
             shared = {key: options.pop(key, None) for key in _CALL_OPTIONS}
-            return function(Call(tool, shared), **options)
+            call = Call(tool, shared)
+            try:
+                return function(call, **options)
+            except index.DAMAGE:
+                # Safe for writes: they ask the index only before they append.
+                index.discard(call.place.local)
+                return function(Call(tool, shared), **options)
 
         wrapped: Any = called
         for option in reversed((*common, *(_WRITE if writes else ()))):
@@ -345,14 +374,46 @@ class LazyGroup(click.Group):
 
 def run(group: click.Group, tool: str) -> None:
     """Run a tool and exit: the one place that catches and prints refusals."""
+    _open_streams()
     sys.exit(_status(group, tool))
+
+
+def _open_streams() -> None:
+    """A tool that is started with a standard stream closed finds nothing there.
+
+    In this order each gets its own number, so that no journal is opened under one.
+    """
+    sys.stdin = sys.stdin or _nowhere("r")
+    sys.stdout = sys.stdout or _nowhere("w")
+    sys.stderr = sys.stderr or _nowhere("w")
+
+
+def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+
+
+def _words() -> list[str]:
+    """The words of the command line, which are UTF-8 whatever the locale says."""
+    return [_utf8(word, f"argument {n}") for n, word in enumerate(sys.argv[1:], start=1)]
+
+
+def _utf8(word: str, what: str) -> str:
+    try:
+        word.encode()
+        return word
+    except UnicodeEncodeError:
+        pass
+    try:
+        return os.fsencode(word).decode()
+    except UnicodeDecodeError:
+        raise Refusal("usage", f"{what} is not UTF-8 text: {word[:60]!r}") from None
 
 
 def _status(group: click.Group, tool: str) -> int:
     try:
-        status = _run_twice(group, tool)
+        result = group.main(_words(), prog_name=tool, standalone_mode=False)
         sys.stdout.flush()
-        return status
+        return result if isinstance(result, int) else DONE
     except Refusal as refusal:
         return _refused(tool, refusal)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -362,16 +423,35 @@ def _status(group: click.Group, tool: str) -> int:
         return _refused(tool, Refusal("usage", error.format_message(), hint))
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except (BrokenPipeError, Closed):
-        # Python would complain at exit if stdout still led to the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (BrokenPipeError, Closed, SystemExit):
+        # SystemExit is click's answer to a closed pipe; its status 1 would read as "no".
+        _drop_stdout()
         return DONE
+    except OSError as error:
+        if error.errno not in _FULL:
+            return _bug()
+        _drop_stdout()
+        text = f"cannot write {error.filename or 'to stdout'}: {os.strerror(error.errno)}"
+        hint = "free some space; a retry with the same --key adds nothing twice"
+        return _refused(tool, Refusal("disk", text, hint))
     except Exception:
-        # A bug. Python's own exit status 1 would read as "no".
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        return BUG
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _drop_stdout() -> None:
+    """Python would complain at exit if stdout still led to where it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _bug() -> int:
+    """Python's own exit status 1 would read as "no"."""
+    import traceback
+
+    traceback.print_exc()
+    return BUG
 
 
 def _without_verb(tool: str, error: click.UsageError) -> int:
@@ -381,22 +461,6 @@ def _without_verb(tool: str, error: click.UsageError) -> int:
         return _refused(tool, Refusal("usage", f"{path} needs a verb", f"{path} --help"))
     click.echo(error.format_message(), err=True)
     return USAGE
-
-
-def _run_twice(group: click.Group, tool: str) -> int:
-    """Run; once more with a fresh index where the index proves damaged on the way.
-
-    Safe for writes: they ask the index only before they append.
-    """
-    try:
-        return _exit_of(group.main(prog_name=tool, standalone_mode=False))
-    except index.DAMAGE:
-        index.discard(os.path.join(store.find().store, "local"))
-        return _exit_of(group.main(prog_name=tool, standalone_mode=False))
-
-
-def _exit_of(result: object) -> int:
-    return result if isinstance(result, int) else DONE
 
 
 def _refused(tool: str, refusal: Refusal) -> int:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from coord.cli import kit
-from coord.core import ev
+from coord.core import ev, event
 from coord.edge import watch
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,21 +29,18 @@ def options(function: F) -> F:
     return function
 
 
-def batches(call: kit.Call, since: str | None, cursor_file: str | None) -> Iterator[watch.Batch]:
-    """Batches from where the options say, each remembered once it was handled."""
+def _batches(
+    call: kit.Call, since: str | None, saved: watch.CursorFile | None
+) -> Iterator[watch.Batch]:
+    """Batches from where the options say."""
     folder = call.place.store
-    saved = watch.CursorFile(cursor_file) if cursor_file else None
     cursor = saved.load() if saved and since is None else None
     if cursor is None:
         cursor = watch.cursor_at(folder, since or "now")
     if saved:
         # What is written before the first batch must not be lost to a restart.
         saved.save(cursor)
-    for batch in watch.follow(folder, cursor, on_damage=functools.partial(_tell, call)):
-        yield batch
-        sys.stdout.flush()
-        if saved:
-            saved.save(batch.cursor)
+    yield from watch.follow(folder, cursor, on_damage=functools.partial(_tell, call))
 
 
 def _tell(call: kit.Call, damage: watch.Damage) -> None:
@@ -58,14 +55,31 @@ def events(
     wanted: ev.Filter,
 ) -> None:
     """Print the events that a filter takes, flushed line by line."""
+    saved = watch.CursorFile(cursor_file) if cursor_file else None
     shown = 0
-    for batch in batches(call, since, cursor_file):
-        for raw, is_early in batch.events:
+    for batch in _batches(call, since, saved):
+        rest = iter(batch.events)
+        for raw, is_early in rest:
             if wanted.matches(raw):
                 print_event(call, {**raw, "early": True} if is_early else raw)
                 shown += 1
                 if shown == limit:
-                    return
+                    break
+        sys.stdout.flush()
+        if saved:
+            saved.save(_cursor_before(rest, batch.cursor))
+        if shown == limit:
+            return
+
+
+def _cursor_before(rest: Iterable[tuple[Raw, bool]], end: ev.Cursor) -> ev.Cursor:
+    """Where to go on when the last events before a cursor were not delivered."""
+    cursor = dict(end)
+    for raw, _ in rest:
+        name = f"{event.journal_of(raw['type'])}/{raw['writer']}"
+        if name in cursor:
+            cursor[name] = min(cursor[name], raw["seq"] - 1)
+    return cursor
 
 
 def print_event(call: kit.Call, raw: Raw) -> None:

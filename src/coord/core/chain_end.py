@@ -68,10 +68,10 @@ class ChainEnd:
         """Sort lines just read, given in the order of their file."""
         if self._goes_on_with(lines):
             taken = Taken([(line, line.seq) for line in lines if line.seq > self.reached])
-            self._newest, self._waiting = lines[-1], []
+            self._newest = lines[-1]
         else:
             taken = self._sorted(lines)
-        self.reached = max([self.reached, *(reached for _, reached in taken.lines)])
+        self.reached = max(self.reached, self._newest.seq if self._newest else 0)
         return taken
 
     def _goes_on_with(self, lines: Sequence[Line]) -> bool:
@@ -80,7 +80,8 @@ class ChainEnd:
             if line.seq != seq + 1 or line.prev != digest:
                 return False
             seq, digest = line.seq, line.digest
-        return bool(lines)
+        # What waits may be one of these lines, or be vouched for by one of them.
+        return bool(lines) and all(line.seq > seq + 1 for line in self._waiting)
 
     def _sorted(self, lines: Sequence[Line]) -> Taken:
         before = [*([self._newest] if self._newest else []), *self._waiting]
@@ -104,7 +105,7 @@ class ChainEnd:
 
     def _has_passed(self, damage: chain.Damage) -> bool:
         """Whether it only says that lines from before are not looked at again."""
-        return damage.code == "missing" and damage.seq <= (self._newest.seq if self._newest else 1)
+        return damage.code == "missing" and damage.seq <= self.reached
 
     def _remember(self, used: Sequence[Line], believed: set[str]) -> None:
         sure = believed | ({self._newest.digest} if self._newest else set())

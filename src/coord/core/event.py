@@ -149,11 +149,13 @@ def content_of(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def says_the_same(one: Event, other: Event) -> bool:
     """Whether two events under one idempotency key state the same fact."""
-    return one.refs == other.refs and _fact(one.body) == _fact(other.body)
+    return _fact(one) == _fact(other)
 
 
-def _fact(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in MINTED}
+def _fact(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was asked for, without what says when and under which hold it was judged."""
+    refs = {key: value for key, value in event.refs.items() if key != "lease_id"}
+    return refs, {key: value for key, value in event.body.items() if key not in MINTED}
 
 
 def time_of(event_id: str) -> int:

@@ -21,12 +21,16 @@ SPAN = "_ms"
 
 
 class Setting(NamedTuple):
-    """One integer setting: its default, its bounds (both allowed), what it does."""
+    """One setting: its default, what fits, what it does.
 
-    default: int
+    An integer has bounds (both allowed), any other setting the words it may be.
+    """
+
+    default: int | str
     least: int
     most: int
     doc: str
+    words: Sequence[str] = ()
 
 
 SHARED: Mapping[str, Setting] = {
@@ -35,6 +39,13 @@ SHARED: Mapping[str, Setting] = {
         1000,
         365 * 86_400_000,
         "how long a claim runs when nobody says otherwise",
+    ),
+    "verify": Setting(
+        "optional",
+        0,
+        0,
+        "whether an item closes as done only after another agent's pass",
+        ("optional", "required"),
     ),
 }
 LOCAL: Mapping[str, Setting] = {
@@ -68,7 +79,7 @@ def suggestion(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def parse(key: str, text: str) -> int:
+def parse(key: str, text: str) -> int | str:
     """The value that a person typed for a setting.
 
     A setting whose name ends in `_ms` takes a span (30m, 1d); a plain number there
@@ -83,7 +94,9 @@ def parse(key: str, text: str) -> int:
     return value
 
 
-def _read(key: str, text: str) -> int:
+def _read(key: str, text: str) -> int | str:
+    if SETTINGS[key].words:
+        return text
     if text.isascii() and text.isdigit() and len(text) <= 15:
         return int(text)
     if key.endswith(SPAN):
@@ -96,12 +109,16 @@ def _read(key: str, text: str) -> int:
 
 def fits(wanted: Setting, value: object) -> bool:
     """Whether a value may be given to a setting."""
+    if wanted.words:
+        return value in wanted.words
     return type(value) is int and wanted.least <= value <= wanted.most
 
 
 def expected_of(key: str) -> str:
     """What fits into a setting, in plain words."""
     wanted = SETTINGS[key]
+    if wanted.words:
+        return " or ".join(wanted.words)
     if key.endswith(SPAN):
         least, most = (units.show_duration(span) for span in (wanted.least, wanted.most))
         return f"a span from {least} to {most}, in milliseconds"
@@ -139,7 +156,7 @@ def _id_of(entry: Sequence[Any]) -> Any:
     return entry[0]
 
 
-def in_force(world: World, key: str, event_id: str) -> int:
+def in_force(world: World, key: str, event_id: str) -> Any:
     """A shared setting's value for whoever judges an event."""
     value = value_at(world.state(f"config/{key}"), event_id)
-    return int(value) if fits(SHARED[key], value) else SHARED[key].default
+    return value if fits(SHARED[key], value) else SHARED[key].default

@@ -29,7 +29,7 @@ def load(path: str, cache_get: CacheGet, cache_put: CachePut) -> Mapping[str, in
     cache_get: the JSON text that was put under a key, or None.
     Refusals: bad_config, with `line` where there is one.
     """
-    defaults = {key: wanted.default for key, wanted in LOCAL.items()}
+    defaults = {key: int(wanted.default) for key, wanted in LOCAL.items()}
     data = _read(path)
     return {**defaults, **_known(data, cache_get, cache_put)} if data.strip() else defaults
 
@@ -153,7 +153,7 @@ def _value(name: str, key: Any, node: Any) -> int:
         raise _bad(f"unknown setting {name[:60]!r}", _where_else(name), key)
     text = _scalar(node)
     try:
-        return settings.parse(name, text)
+        return int(settings.parse(name, text))
     except Refusal as refusal:
         raise _bad(refusal.message, refusal.hint, node) from refusal
 

@@ -79,7 +79,12 @@ def list_agents(call: kit.Call, paused: bool) -> int:
     """
     with call.reading() as known:
         rows = [registry.view(state, known, _NEWEST) for _, state in known.states("agent")]
-    shown = [row for row in rows if "paused" in row or not paused]
+    # `*`, everybody, is listed only while everybody is paused.
+    shown = [
+        row
+        for row in rows
+        if "paused" in row or (not paused and row["agent_id"] != registry.EVERYBODY)
+    ]
     call.emit(shown, _table, ident="agent_id")
     return 0 if shown else NO
 

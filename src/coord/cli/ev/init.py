@@ -31,8 +31,9 @@ def init(call: kit.Call, inline: bool) -> None:
     place = call.locate()
     existed = os.path.isdir(place.store)
     if existed and inline != place.is_inline and _has_journals(place):
-        kind = "inline" if place.is_inline else "not inline"
-        raise Refusal("exists", f"{place.store} is {kind} already", "it stays as it is")
+        kind = "is inline" if place.is_inline else "is kept out of the branches"
+        text = f"there is a store already, and it {kind}: {place.store}"
+        raise Refusal("exists", text, "it stays as it is")
     made = store.make_folders(place)
     inline = inline or place.is_inline
     made += store.make_inline(place) if inline else store.exclude(place, _EXCLUDES)

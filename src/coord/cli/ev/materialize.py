@@ -95,7 +95,9 @@ def _agents(states: Mapping[str, State]) -> Iterator[dict[str, Any]]:
     world = _Folded(states)
     for entity in sorted(states):
         if entity.startswith("agent/"):
-            yield registry.view(states[entity], world, _NEWEST)
+            row = registry.view(states[entity], world, _NEWEST)
+            if "paused" in row or row["agent_id"] != registry.EVERYBODY:
+                yield row
 
 
 class _Folded:

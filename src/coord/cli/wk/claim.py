@@ -134,7 +134,7 @@ def _event_of(desk: Desk, event_id: str) -> Mapping[str, Any]:
 
 def default_ttl_ms(desk: Desk) -> int:
     """How long a claim runs when nobody says otherwise."""
-    return settings.in_force(desk, "claim.ttl_ms", "~")
+    return int(settings.in_force(desk, "claim.ttl_ms", "~"))
 
 
 def _held(desk: Desk, work_id: str) -> State:

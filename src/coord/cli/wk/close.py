@@ -53,7 +53,7 @@ def _closings(call: kit.Call, desk: Desk, ids: Sequence[str], resolution: str) -
     for text in ids:
         state = desk.state(f"work/{naming.work_id(desk.index, text)}")
         refs = request.held_refs(state, desk.author.agent_id, desk.author.session_id)
-        key = f"{call.key}:{state['work_id']}" if call.key and len(ids) > 1 else call.key
+        key = call.key_of(state["work_id"], len(ids))
         yield call.draft("work.closed", refs, {"as": resolution}, key=key)
 
 
@@ -73,4 +73,5 @@ def reopen(call: kit.Call, ids: Sequence[str]) -> None:
 def _reopenings(call: kit.Call, desk: Desk, ids: Sequence[str]) -> Iterator[Draft]:
     for text in ids:
         work_id = naming.work_id(desk.index, text)
-        yield call.draft("work.reopened", {"work_id": work_id}, {})
+        key = call.key_of(work_id, len(ids))
+        yield call.draft("work.reopened", {"work_id": work_id}, {}, key=key)

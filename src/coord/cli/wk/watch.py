@@ -40,6 +40,9 @@ def watch(
     Example: wk watch --ready --type bug --quiet | xargs -n1 ./work-on
     """
     if ready:
+        if since or cursor_file:
+            text = "--ready begins with what is ready now; it has no past"
+            raise Refusal("usage", text, "leave --since and --cursor-file out")
         _Readiness(call, options, limit).run()
         return
     if any(options.values()):

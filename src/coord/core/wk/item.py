@@ -19,13 +19,13 @@ Two edits of one field made without knowing of each other: the newest wins, the
 other stays visible in `conflicts` until somebody edits the field knowingly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coord.core import arbiter, registry
 from coord.core.event import Event
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
-from coord.core.wk import fields, parts
+from coord.core.wk import custody, fields, parts
 from coord.core.wk.parts import Step
 
 
@@ -77,9 +77,17 @@ def _updated(state: State, event: Event, world: World) -> Patch | Problem:
         return parts.bad(event, "labels are not lists of texts")
     removed = [name for name in removed if name not in fields.ALWAYS]
     values = fields.stored(changes)
+    if "acceptance" in values:
+        values["acceptance"] = _still_ticked(state, values["acceptance"])
     values.update({name: GONE for name in fields.FITS if name in removed})
     patch = _edited(state, event, values, base)
     return {**patch, "labels": labels, **parts.renewed_by(state, event), **parts.moved(event)}
+
+
+def _still_ticked(state: State, checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """New acceptance checks, with the ticks of those that were there before."""
+    before = {check["text"]: check for check in state.get("acceptance", ())}
+    return [before.get(check["text"], check) for check in checks]
 
 
 def _labels_after(state: State, body: Mapping[str, Any]) -> list[str] | None:
@@ -131,8 +139,9 @@ def _conflict(
 def _claimed(state: State, event: Event, world: World) -> Patch | Problem:
     if event.refs.get("resource") != f"work:{state['work_id']}":
         return parts.bad(event, "refs.resource is not this item")
-    if state["status"] == "closed":
-        return Problem(event.event_id, "wrong_state", f"{state['work_id']} is closed")
+    if state["status"] in ("closed", "submitted"):
+        text = f"{state['work_id']} is {state['status']}"
+        return Problem(event.event_id, "wrong_state", text)
     domain, problem = arbiter.acquire(parts.domain_of(state), event)
     if problem is not None:
         return {**parts.claim_patch(domain), NOTE: problem} if problem.code == "held" else problem
@@ -155,7 +164,8 @@ def _released(state: State, event: Event, world: World) -> Patch | Problem:
     if claim["agent_id"] != event.agent_id and not _may_break(event, claim, world):
         return Problem(event.event_id, "not_allowed", arbiter.held_text(claim))
     freed = parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
-    return {**freed, "status": "open", "status_event": event.event_id, **parts.moved(event)}
+    opened = {"status": "open", "status_event": event.event_id, **custody.ENDED}
+    return {**freed, **opened, **parts.moved(event)}
 
 
 def _may_break(event: Event, claim: Mapping[str, Any], world: World) -> bool:
@@ -171,10 +181,15 @@ def _closed(state: State, event: Event, world: World) -> Patch | Problem:
         return parts.bad(event, f"as is not one of {', '.join(fields.RESOLUTIONS)}")
     if state["status"] == "closed":
         return Problem(event.event_id, "wrong_state", f"{state['work_id']} is closed already")
-    refusal = parts.fenced(state, event) or parts.held_by_another(state, event)
+    refusal = (
+        parts.fenced(state, event)
+        or _held_unless_passed(state, event)
+        or custody.unverified(state, event, world)
+    )
     if refusal:
         return refusal
     patch = {
+        **custody.ENDED,
         **parts.claim_patch(parts.freed(state)),
         "status": "closed",
         "status_event": event.event_id,
@@ -184,6 +199,13 @@ def _closed(state: State, event: Event, world: World) -> Patch | Problem:
         **parts.moved(event),
     }
     return {**patch, "close_why": event.body["why"]} if "why" in event.body else patch
+
+
+def _held_unless_passed(state: State, event: Event) -> Problem | None:
+    """Only its holder closes an item, or anybody once its work has passed."""
+    if "passed_by" in state.get("submission", {}):
+        return None
+    return parts.held_by_another(state, event)
 
 
 def _reopened(state: State, event: Event, world: World) -> Patch | Problem:
@@ -288,4 +310,5 @@ STEPS: Mapping[str, Step] = {
     "work.linked": parts.on_known_item(_linked),
     "work.unlinked": parts.on_known_item(_unlinked),
     "work.commented": parts.on_known_item(_commented),
+    **custody.STEPS,
 }

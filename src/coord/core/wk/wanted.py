@@ -27,6 +27,7 @@ CHECKS_CHARS = 4000
 # them. `withdrawn`: comments that a later version of the file no longer had. `comment_id`:
 # under which id the file has a comment. `value`: the file's own field of this name.
 MARK = "import"
+_UNTOLD = {"at_ms", "by", "event_id", "comment_id"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -87,9 +88,9 @@ def same(here: object, told: object) -> bool:
 def says(here: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
     """Whether a link, comment or ending that is here is what the file tells.
 
-    What the file does not tell (who, when) may be anything; `extra` may not.
+    Who and when may be anything where the file does not tell them.
     """
-    return ("extra" in told or "extra" not in here) and all(
+    return here.keys() - _UNTOLD <= told.keys() and all(
         same(here.get(name), value) for name, value in told.items()
     )
 

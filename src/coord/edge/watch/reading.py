@@ -136,23 +136,31 @@ class _Journal:
             self._first = segment.number
             self._end = ChainEnd(reached, _linked(line, segment.path))
 
-    def news(self, segments: Iterable[Segment]) -> Iterator[Entry]:
+    def news(self, segments: Sequence[Segment]) -> Iterator[Entry]:
         """The journal's new events, in order."""
+        if not any(map(self._has_more, segments)):
+            return
         order_id = ""
-        for segment in segments:
+        # A segment may have grown to its end after it was listed and before the next one
+        # was made: all but the last are complete by now, so ask once more how long they are.
+        for segment in [*map(_as_it_is_now, segments[:-1]), segments[-1]]:
             for line, reached in self._news_in(segment):
                 order_id = max(order_id, line.raw["event_id"])
                 yield Entry(order_id, self._name, line.seq, reached, line.raw)
 
-    def _news_in(self, segment: Segment) -> Iterator[tuple[chain_end.Line, int]]:
+    def _has_more(self, segment: Segment) -> bool:
         mark = self._marks.get(segment.number, _Mark())
-        if segment.number < self._first or segment.size == mark.seen:
+        return segment.number >= self._first and segment.size != mark.seen
+
+    def _news_in(self, segment: Segment) -> Iterator[tuple[chain_end.Line, int]]:
+        if not self._has_more(segment):
             return
+        mark = self._marks.get(segment.number, _Mark())
         try:
             yield from self._read_on(segment, mark)
         except FileNotFoundError:
             # It is being replaced this very moment: the next look finds it.
-            self._marks.pop(segment.number, None)
+            self._forget_from(segment.number)
         except OSError as error:
             self._marks[segment.number] = _Mark(mark.offset, mark.last, seen=segment.size)
             text = f"the file cannot be read: {os.strerror(error.errno or 0)}"
@@ -161,7 +169,7 @@ class _Journal:
     def _read_on(self, segment: Segment, mark: _Mark) -> Iterator[tuple[chain_end.Line, int]]:
         if mark.offset and not (segment.size >= mark.offset and _holds(segment.path, mark.last)):
             mark = _Mark()
-            self._end = ChainEnd(self._end.reached)
+            self._forget_from(segment.number)
         while mark.offset < segment.size:
             data, seen = _chunk(segment.path, mark.offset)
             lines = list(journal.lines(data, mark.offset))
@@ -170,6 +178,11 @@ class _Journal:
             if not data:
                 return
             yield from self._fresh(segment.path, lines)
+
+    def _forget_from(self, number: int) -> None:
+        """Read a segment and those after it once more."""
+        self._marks = {n: mark for n, mark in self._marks.items() if n < number}
+        self._end = ChainEnd(self._end.reached)
 
     def _fresh(self, path: str, lines: Iterable[Line]) -> Sequence[tuple[chain_end.Line, int]]:
         """Of lines just read, those to deliver, each with how far the cursor moves then."""
@@ -191,6 +204,13 @@ class _Journal:
             self._told.add(once)
             tool, _, writer = self._name.partition("/")
             self._on_damage(Damage(tool, writer, seq, path, offset, code, message))
+
+
+def _as_it_is_now(segment: Segment) -> Segment:
+    """A listed segment, as long as it has become; reading tells when it is gone."""
+    with contextlib.suppress(OSError):
+        return segment._replace(size=os.path.getsize(segment.path))
+    return segment
 
 
 def _linked(line: Line, path: str) -> chain_end.Line:
