@@ -32,6 +32,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unknown_setting": (USAGE, "no such setting"),
     "bad_config": (USAGE, "config.yaml cannot be used as it is"),
     "unknown_work": (NOT_FOUND, "no such work item"),
+    "unknown_check": (NOT_FOUND, "no such acceptance check"),
     "unknown_event": (NOT_FOUND, "no such event"),
     "unknown_agent": (NOT_FOUND, "no such agent in the registry"),
     "ambiguous": (NOT_FOUND, "a shortened id fits more than one"),

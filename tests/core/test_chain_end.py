@@ -80,7 +80,6 @@ ONE_DAMAGE = st.tuples(
 )
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(st.integers(0, MOST), SIZES)
 def test_a_whole_journal_is_delivered_in_order_and_nothing_is_told(count, sizes):
     lines = chained(count)
@@ -90,7 +89,6 @@ def test_a_whole_journal_is_delivered_in_order_and_nothing_is_told(count, sizes)
     assert end.reached == count
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(ONE_DAMAGE, SIZES)
 @example((renumber, 2, 5), [5])
 @example((renumber, 2, 4), [5])
@@ -108,7 +106,6 @@ def test_damage_to_one_line_keeps_no_other_back(damage, sizes):
             assert delivered.count(one) == 1, one.seq
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(ONE_DAMAGE, SIZES)
 def test_the_cursor_goes_on_behind_damage_and_never_past_the_end(damage, sizes):
     """Two whole lines in a row are enough to go on from."""
@@ -122,7 +119,6 @@ def test_the_cursor_goes_on_behind_damage_and_never_past_the_end(damage, sizes):
     assert end.reached == MOST + 2
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(ONE_DAMAGE, SIZES)
 def test_damage_that_can_be_seen_is_told(damage, sizes):
     """All but a change to the very last line, which nothing speaks against yet."""
@@ -135,7 +131,6 @@ def test_damage_that_can_be_seen_is_told(damage, sizes):
     assert bool(damages) == (lines != whole)
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(st.integers(0, MOST), SIZES)
 def test_what_was_delivered_is_not_delivered_again(reached, sizes):
     """A replaced file is read from its beginning."""
@@ -146,7 +141,6 @@ def test_what_was_delivered_is_not_delivered_again(reached, sizes):
     assert (delivered, damages) == (lines[reached:], [])
 
 
-@__import__("hypothesis").settings(max_examples=5000)
 @given(st.integers(1, MOST), SIZES)
 def test_a_reader_goes_on_behind_the_line_it_knows(reached, sizes):
     lines = chained(MOST)

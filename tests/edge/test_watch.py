@@ -1,172 +1,41 @@
-"""Live reading: what one process appends is what another is given, once, in order.
+"""What one process appends another is given, live.
 
-Rules: a look (`seen`) is `follow` with a deadline of 0: it yields what is there and
-ends. What has to happen live runs in processes of its own; a test waits for lines.
+Rules: everything here happens between real processes; a test waits for lines, each
+with a deadline, and never asks how long it took.
 """
 
-import contextlib
-import json
 import os
-import select
+import shutil
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from coord.core import event as events
-from coord.edge import journal, watch
-from coord.errors import Refusal
-from tests.strategies import START_MS, id_at, raw
-
-DEADLINE_S = 60.0
-BO = "agent-bo.aaaaaa"
-ADA = "agent-ada.bbbbbb"
-
-# Prints an event per line; the cursor is saved after each batch, when a file is given.
-READER = """
-import json, sys
 from coord.edge import watch
-
-def tell(damage):
-    print(json.dumps({"code": damage.code, "offset": damage.offset}), flush=True)
-
-folder, since, *files = sys.argv[1:]
-saved = watch.CursorFile(files[0]) if files else None
-cursor = (saved.load() if saved else None) or watch.cursor_at(folder, since)
-print('"ready"', flush=True)
-for number, batch in enumerate(watch.follow(folder, cursor, on_damage=tell)):
-    for raw, is_early in batch.events:
-        print(json.dumps({"id": raw["event_id"], "writer": raw["writer"], "batch": number}))
-    sys.stdout.flush()
-    if saved:
-        saved.save(batch.cursor)
-"""
-# Leaves the process so few files that the kernel's watch cannot be had.
-WITHOUT_KERNEL = """
-import os, resource
-from watchfiles import _rust_notify
-free = os.open("/", os.O_RDONLY)
-os.close(free)
-resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, free + 2))
-try:
-    _rust_notify.RustNotify([sys.argv[1]], False, False, 1000, False, False)
-except RuntimeError:
-    print('"no watch"', flush=True)
-"""
-APPENDER = """
-import sys
-from coord.edge import journal, store
-from tests.edge.test_watch import append
-folder, tool, writer, first, count, size = sys.argv[1:]
-for at in range(int(first), int(first) + int(count), int(size)):
-    with store.locked(folder):
-        append(folder, tool, writer, range(at, at + int(size)))
-"""
-
-
-def append(
-    folder: str | Path, tool: str, writer: str, ats: Sequence[int], text: str = ""
-) -> list[str]:
-    """Append an event for each instant to a journal; answers their ids."""
-    appender = journal.Appender(str(folder), tool, writer)
-    for at in ats:
-        appender.add(raw("test.noted", at, body={"text": text} if text else {}))
-    appender.write()
-    return [id_at(at) for at in ats]
-
-
-def file_of(folder: Path, tool: str, writer: str, number: int = 1) -> Path:
-    """A journal's segment."""
-    return Path(journal.segment_path(str(folder), tool, writer, number))
-
-
-def seen(
-    folder: Path, cursor: Any = None, damages: list[watch.Damage] | None = None
-) -> list[watch.Batch]:
-    """What a look yields; from the start without a cursor."""
-    told = (lambda _: None) if damages is None else damages.append
-    return list(watch.follow(str(folder), cursor or {}, on_damage=told, deadline_s=0))
-
-
-def ids(batches: Sequence[watch.Batch]) -> list[str]:
-    """The ids of the batches' events, in order."""
-    return [line["event_id"] for batch in batches for line, _ in batch.events]
+from tests.edge.watching import (
+    ADA,
+    APPENDER,
+    BO,
+    DEADLINE_S,
+    READER,
+    WITHOUT_KERNEL,
+    append,
+    appended,
+    empty_store,
+    file_of,
+    ids,
+    reading,
+    running,
+    seen,
+)
+from tests.strategies import id_at
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """An empty store."""
-    for tool in (*events.TOOLS, "local"):
-        (tmp_path / ".coord" / tool).mkdir(parents=True)
-    return tmp_path / ".coord"
-
-
-class Process:
-    """A process whose output is read line by line, each with a deadline."""
-
-    def __init__(self, script: str, *arguments: str | Path) -> None:
-        command = [sys.executable, "-c", script, *map(str, arguments)]
-        root = Path(__file__).parent.parent.parent
-        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
-        self._rest = b""
-
-    def line(self) -> Any:
-        """The next line, parsed; None at the end."""
-        while b"\n" not in self._rest:
-            assert self.popen.stdout is not None
-            ready, _, _ = select.select([self.popen.stdout], [], [], DEADLINE_S)
-            assert ready, "nothing came in time"
-            more = os.read(self.popen.stdout.fileno(), 65536)
-            if not more:
-                return None
-            self._rest += more
-        line, _, self._rest = self._rest.partition(b"\n")
-        return json.loads(line)
-
-    def lines(self, count: int) -> list[Any]:
-        """The next lines."""
-        return [self.line() for _ in range(count)]
-
-    def rest(self) -> list[Any]:
-        """Every line up to the end; a last one that is cut off is none."""
-        return list(iter(self.line, None))
-
-    def end(self, signal_number: int) -> int:
-        """Send a signal and wait for the end."""
-        self.popen.send_signal(signal_number)
-        return self.popen.wait(DEADLINE_S)
-
-
-@contextlib.contextmanager
-def running(script: str, *arguments: str | Path) -> Iterator[Process]:
-    """A process that the test does not outlive."""
-    process = Process(script, *arguments)
-    try:
-        yield process
-    finally:
-        process.popen.kill()
-        process.popen.wait()
-        assert process.popen.stdout is not None
-        process.popen.stdout.close()
-
-
-@contextlib.contextmanager
-def reading(folder: Path, since: str = "now", *more: str | Path) -> Iterator[Process]:
-    """A reader that has taken its place."""
-    with running(READER, folder, since, *more) as reader:
-        assert reader.line() == "ready"
-        yield reader
-
-
-def appended(folder: Path, tool: str, writer: str, first: int, count: int, size: int = 1) -> None:
-    """Append in another process, `size` events at a time."""
-    with running(APPENDER, folder, tool, writer, str(first), str(count), str(size)) as process:
-        assert process.popen.wait(DEADLINE_S) == 0
+    return empty_store(tmp_path)
 
 
 def test_what_one_process_appends_another_is_given_in_order(folder):
@@ -232,6 +101,20 @@ def test_a_reader_that_is_told_to_stop_ends(folder):
     assert list(batches) == []
 
 
+def test_a_reader_that_is_closed_leaves_no_open_file(folder):
+    before = set(os.listdir("/proc/self/fd"))
+    batches = watch.follow(str(folder), {}, on_damage=pytest.fail)
+    append(folder, "ev", BO, [0])
+    next(batches)
+    append(folder, "ev", BO, [1])
+    next(batches)
+
+    batches.close()
+    import time; time.sleep(1)
+
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
 def test_a_reader_with_a_deadline_ends_after_it(folder):
     assert list(watch.follow(str(folder), None, on_damage=pytest.fail, deadline_s=0.1)) == []
 
@@ -290,18 +173,6 @@ def test_a_torn_line_is_told_and_the_next_event_is_delivered(folder):
     assert delivered["id"] == id_at(2)
 
 
-def test_a_torn_tail_that_reads_as_an_event_is_not_yet_past(folder):
-    """Its newline comes with the next append; a reader that starts now is given it then."""
-    append(folder, "ev", BO, [0, 1])
-    path = file_of(folder, "ev", BO)
-    path.write_bytes(path.read_bytes()[:-1])
-    cursor = watch.cursor_at(str(folder), "now")
-
-    append(folder, "ev", BO, [2])
-
-    assert ids(seen(folder, cursor)) == [id_at(1), id_at(2)]
-
-
 def test_a_journal_goes_on_in_its_next_segment(folder):
     text = "x" * 60_000
     with reading(folder) as reader:
@@ -313,14 +184,28 @@ def test_a_journal_goes_on_in_its_next_segment(folder):
     assert [line["id"] for line in lines] == [id_at(at) for at in range(40)]
 
 
-def test_a_cursor_finds_its_place_in_any_segment(folder):
-    text = "x" * 60_000
-    for at in range(40):
-        append(folder, "ev", BO, [at], text)
+def test_segments_that_change_faster_than_one_can_look_lose_nothing(folder):
+    """Two lines to a segment: many begin and end between two looks."""
+    with reading(folder) as reader, running(APPENDER, folder, "ev", BO, "0", "300", "3", "300"):
+        lines = reader.lines(300)
 
-    rests = [ids(seen(folder, {f"ev/{BO}": seq})) for seq in range(41)]
+    assert len(list((folder / "ev").iterdir())) > 100
+    assert [line.get("id") for line in lines] == [id_at(at) for at in range(300)]
 
-    assert rests == [[id_at(at) for at in range(seq, 40)] for seq in range(41)]
+
+def test_a_folder_that_is_replaced_is_heard(folder):
+    """The kernel watches a folder, not its name."""
+    append(folder, "ev", BO, [0])
+    with reading(folder) as reader:
+        append(folder, "ev", BO, [1])
+        assert reader.line()["id"] == id_at(1)
+        (folder / "ev").rename(folder / "old")
+        shutil.copytree(folder / "old", folder / "ev")
+        append(folder, "ev", BO, [2])
+        assert reader.line()["id"] == id_at(2)
+        append(folder, "ev", ADA, [3])
+
+        assert reader.line()["id"] == id_at(3)
 
 
 def test_a_segment_that_is_replaced_is_read_again_from_the_cursor_on(folder):
@@ -352,173 +237,3 @@ def test_what_local_holds_means_nothing_to_a_reader(folder):
         append(folder, "ev", BO, [1])
 
         assert reader.line()["id"] == id_at(1)
-
-
-def test_a_batch_is_in_order_of_ids_whoever_wrote(folder):
-    append(folder, "ev", BO, [0, 3, 4])
-    append(folder, "wk", BO, [1, 6])
-    append(folder, "ev", ADA, [2, 5])
-
-    (batch,) = seen(folder)
-
-    assert ids([batch]) == [id_at(at) for at in range(7)]
-    assert batch.cursor == {f"ev/{BO}": 3, f"wk/{BO}": 2, f"ev/{ADA}": 2}
-
-
-def test_no_event_overtakes_an_earlier_one_of_its_writer(folder):
-    """Even when its clock went back, which ours never does."""
-    append(folder, "ev", BO, [0, 9, 2])
-    append(folder, "ev", ADA, [1, 3, 10])
-
-    assert ids(seen(folder)) == [id_at(at) for at in (0, 1, 3, 9, 2, 10)]
-
-
-def test_a_long_backlog_comes_in_batches_and_each_cursor_continues_it(folder):
-    """In order over all of them."""
-    append(folder, "ev", BO, range(0, 2400, 2))
-    append(folder, "wk", ADA, range(1, 2400, 2))
-
-    batches = seen(folder)
-    rests = [ids(seen(folder, batch.cursor)) for batch in batches]
-
-    assert len(batches) > 3
-    assert ids(batches) == [id_at(at) for at in range(2400)]
-    assert rests == [ids(batches[n + 1 :]) for n in range(len(batches))]
-
-
-def test_an_event_from_the_far_future_is_marked_early(folder, monkeypatch):
-    monkeypatch.setenv("COORD_NOW_MS", str(START_MS))
-    append(folder, "ev", BO, [0, events.QUARANTINE_MS, events.QUARANTINE_MS + 1])
-
-    (batch,) = seen(folder)
-
-    assert [is_early for _, is_early in batch.events] == [False, False, True]
-
-
-@pytest.mark.parametrize(
-    ("since", "first"),
-    [
-        ("start", 0),
-        ("now", 6),
-        (id_at(2), 2),
-        (id_at(2).lower(), 2),
-        (id_at(2, 1), 3),
-        ("2026-01-01T09:00:00.004Z", 4),
-        ("1970-01-01", 0),
-        ("2030-01-01", 6),
-        (json.dumps({f"ev/{BO}": 1, f"wk/{ADA}": 1}), 2),
-    ],
-)
-def test_a_reader_begins_where_since_says(folder, since, first):
-    """An event id or an instant means the same place in all journals."""
-    append(folder, "ev", BO, [0, 2, 4])
-    append(folder, "wk", ADA, [1, 3, 5])
-
-    cursor = watch.cursor_at(str(folder), since)
-
-    assert ids(seen(folder, cursor)) == [id_at(at) for at in range(first, 6)]
-
-
-def test_a_cursor_says_where_each_journal_goes_on(folder):
-    """One that it does not name is read from its beginning."""
-    append(folder, "ev", BO, [0, 2, 4])
-    append(folder, "wk", ADA, [1, 3, 5])
-
-    cursor = watch.cursor_at(str(folder), json.dumps({f"ev/{BO}": 2}))
-
-    assert ids(seen(folder, cursor)) == [id_at(at) for at in (1, 3, 4, 5)]
-
-
-@pytest.mark.parametrize("since", ["soon", "{", "{}x", '{"wk": 1}', '{"wk/a.b": -1}'])
-def test_a_since_that_is_nothing_is_refused(folder, since):
-    with pytest.raises(Refusal) as refused:
-        watch.cursor_at(str(folder), since)
-
-    assert refused.value.code == "usage"
-
-
-def test_a_late_event_with_an_old_id_is_delivered(folder):
-    """It was written elsewhere long ago and arrives now."""
-    append(folder, "ev", BO, [50])
-    cursor = watch.cursor_at(str(folder), id_at(40))
-
-    append(folder, "ev", ADA, [1])
-
-    assert ids(seen(folder, cursor)) == [id_at(1), id_at(50)]
-
-
-def lines_of(path: Path) -> list[bytes]:
-    """A file's lines with their newlines."""
-    return path.read_bytes().splitlines(keepends=True)
-
-
-def edit(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:3], lines[3].replace(b"noted", b"faked"), *lines[4:]]
-
-
-def cut(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:3], lines[3][:50] + b"\n", *lines[4:]]
-
-
-def delete(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:3], *lines[4:]]
-
-
-def repeat(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:6], lines[3], *lines[6:]]
-
-
-def swap(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:3], lines[4], lines[3], *lines[5:]]
-
-
-def number(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:3], lines[3].replace(b'"seq":4', b'"seq":4000000'), *lines[4:]]
-
-
-DAMAGES = {
-    edit: ({3}, {"edited"}),
-    cut: ({3}, {"unreadable", "missing"}),
-    delete: ({3}, {"missing"}),
-    repeat: (set(), {"repeated_line", "out_of_order"}),
-    swap: (set(), {"out_of_order"}),
-    number: ({3}, {"missing", "out_of_order"}),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("step", [1, 2, 3, 11], ids="{} lines a look".format)
-@pytest.mark.parametrize("restarts", [False, True], ids=["one reader", "a reader a look"])
-def test_damage_is_told_and_keeps_no_other_event_back(folder, damage, step, restarts):
-    """However the lines arrive. One bit of a number must not silence its journal."""
-    append(folder, "ev", BO, range(10))
-    path = file_of(folder, "ev", BO)
-    lines = damage(lines_of(path))
-    hurt, codes = DAMAGES[damage]
-    path.write_bytes(b"")
-    damages: list[watch.Damage] = []
-    delivered: list[str] = []
-    cursor: Any = {}
-    one = watch.follow(str(folder), cursor, on_damage=damages.append)
-
-    step = min(step, len(lines))
-    for end in range(step, len(lines) + step, step):
-        path.write_bytes(b"".join(lines[:end]))
-        if restarts:
-            batches = seen(folder, cursor, damages)
-            cursor = batches[-1].cursor if batches else cursor
-            delivered += ids(batches)
-        else:
-            append(folder, "wk", ADA, [100 + end])
-            while id_at(100 + end) not in delivered:
-                delivered += ids([next(one)])
-
-    whole = [id_at(at) for at in range(10) if at not in hurt]
-    assert set(whole) <= set(delivered)
-    told_codes = {told.code for told in damages}
-    assert told_codes == codes if step == len(lines) else told_codes <= codes | {"missing"}
-    assert damages
-    assert {told.path for told in damages} <= {str(path)}
-    if not restarts:
-        assert [delivered.count(event_id) for event_id in whole] == [1] * len(whole)
-        assert len(damages) == len(set(damages))

@@ -158,6 +158,14 @@ class Call:
         """Print a refusal that does not end the command: one bad line among others."""
         print_refusal(self.tool, refusal)
 
+    def warn(self, code: str, text: str, hint: str) -> None:
+        """Say on stderr what was done but may not be what was meant."""
+        if sys.stderr.isatty():
+            click.echo(plain(f"{self.tool}: {text}; {hint}"), err=True)
+        else:
+            warning = {"warning": {"code": code, "message": text, "hint": hint}}
+            click.echo(orjson.dumps(warning), err=True)
+
     def note(self, text: str) -> None:
         """Say something to a person at the terminal, on stderr."""
         if self._notes:

@@ -12,7 +12,10 @@ from coord.core import digest
 from coord.core import event as events
 from coord.core.event import Event
 
-TAKING = frozenset({"work.claimed", "work.renewed", "lease.acquire", "lease.renew", "run.claimed"})
+TAKING = frozenset({
+    "work.claimed", "work.renewed", "work.accepted", "work.handed_off",
+    "lease.acquire", "lease.renew", "run.claimed",
+})  # fmt: skip
 # A record's default for what is not given; nobody changes it.
 NOTHING: Mapping[str, Any] = {}
 

@@ -92,6 +92,9 @@ def _readiness(written: Event, state: State, here: Here) -> Problem | None:
     if needs:
         text = f"{state['work_id']} needs {', '.join(needs)}, which is not closed"
         return Problem(written.event_id, "not_ready", text)
+    if view.open_waits(state, written.time_ms, here.is_open):
+        [reason, *_] = view.reasons({**state, "status": "open"}, written.time_ms, here.is_open)
+        return Problem(written.event_id, "not_ready", f"{state['work_id']} {reason}")
     return None
 
 
@@ -118,4 +121,19 @@ def _parents_in(here: Here) -> Callable[[str], Iterable[str]]:
     return lambda work_id: view.targets(here.state(f"work/{work_id}"), "parent")
 
 
-RULES: Mapping[str, Rule] = {"work.claimed": _claim, "work.linked": _link}
+def _hold(written: Event, state: State, here: Here) -> Problem | None:
+    target = written.body.get("on", {}).get("item")
+    if target is None:
+        return None
+    if target == state["work_id"]:
+        return Problem(written.event_id, "cycle", f"{target} cannot wait for itself")
+    if here.is_open(target) is None:
+        return Problem(written.event_id, "unknown_work", f"no work item {target} is known")
+    return None
+
+
+RULES: Mapping[str, Rule] = {
+    "work.claimed": _claim,
+    "work.linked": _link,
+    "work.held": _hold,
+}

@@ -37,9 +37,7 @@ def fitted(raw: Mapping[str, Any], found: dict[str, bytes]) -> Mapping[str, Any]
         data = text.encode()
         if excess <= 0 or len(data) < _WORTH_BYTES:
             break
-        name = digest.sha256(data).hexdigest()
-        found[name] = data
-        holder[key] = {"sha256": name, "body_bytes": len(data)}
+        holder[key] = noted(data, found)
         excess -= len(journal.as_json(text)) - 100
     return {**raw, "body": body}
 
@@ -72,6 +70,13 @@ def store(folder: str, found: Mapping[str, bytes]) -> None:
             os.replace(temporary, target)
             journal.sync_folder(os.path.dirname(target))
             journal.sync_folder(os.path.join(folder, "blobs"))
+
+
+def noted(data: bytes, found: dict[str, bytes]) -> dict[str, Any]:
+    """Remember bytes to be stored; answer what stands for them."""
+    name = digest.sha256(data).hexdigest()
+    found[name] = data
+    return {"sha256": name, "body_bytes": len(data)}
 
 
 def named_in(node: Any) -> Iterator[Mapping[str, Any]]:

@@ -47,3 +47,24 @@ def settings(folder: str) -> dict[str, str]:
         if name:
             found[name] = value
     return found
+
+
+def head(folder: str) -> dict[str, str]:
+    """The commit and branch that stand checked out in a folder; {} without a commit."""
+    status, commit = run(["rev-parse", "--verify", "--quiet", "HEAD"], folder)
+    if status:
+        return {}
+    found = {"commit": commit.decode().strip()}
+    status, branch = run(["symbolic-ref", "--short", "--quiet", "HEAD"], folder)
+    return found if status else {**found, "branch": branch.decode().strip()}
+
+
+def is_commit(text: str, folder: str) -> str:
+    """The whole hash of a commit, "" if the repository has none by this name."""
+    status, output = run(["rev-parse", "--verify", "--quiet", f"{text}^{{commit}}"], folder)
+    return "" if status else output.decode().strip()
+
+
+def reaches(commit: str, folder: str) -> bool:
+    """Whether a commit is part of the history of what is checked out in a folder."""
+    return run(["merge-base", "--is-ancestor", commit, "HEAD"], folder)[0] == 0

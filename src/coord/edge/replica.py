@@ -7,12 +7,13 @@ new one is minted, and every hold acquired up to then counts as possibly this ho
 (`adopted`), for its holder was promised the host.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from coord.core import event as events
-from coord.edge import journal
+from coord.edge import journal, store
 from coord.edge.clock import Chance
 from coord.edge.store import Place
 
@@ -84,11 +85,17 @@ class Replica:
 
     def save(self) -> None:
         """Keep it; readers see the old file or the new one."""
-        os.makedirs(self._place.local, exist_ok=True)
         temporary = f"{self._path}.{os.getpid()}"
-        with open(temporary, "wb") as stream:
-            stream.write(journal.as_json(self._kept))
-        os.replace(temporary, self._path)
+        with store.refusing_disk_errors(self._path):
+            os.makedirs(self._place.local, exist_ok=True)
+            try:
+                with open(temporary, "wb") as stream:
+                    stream.write(journal.as_json(self._kept))
+                os.replace(temporary, self._path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
 
 
 def _host() -> str:

@@ -121,9 +121,11 @@ class Desk:
         earlier = [*self.index.by_key(scope), *(e.raw for e in self._keys.get(scope, []))]
         if not earlier:
             return None
-        raw, event = event_of(draft, self.author, earlier[0]["event_id"], "", "")
         first = {**earlier[0], "writer": earlier[0].get("writer", "")}
-        if events.says_the_same(events.from_raw(first), event._replace(raw=raw)):
+        raw, _ = event_of(draft, self.author, first["event_id"], first.get("ts", ""), "")
+        # Its long texts stand in blobs.
+        again = {**blobs.fitted(raw, {}), "writer": ""}
+        if events.says_the_same(events.from_raw(first), events.from_raw(again)):
             return Written(earlier[0], is_duplicate=True)
         raise Refusal(
             "key_reused",
@@ -188,6 +190,10 @@ class Desk:
         for tool, appender in self._appenders.items():
             appender.write()
             self._replica.wrote(f"{tool}/{appender.writer}", appender.tip.seq, appender.tip.digest)
+
+    def keep(self, data: bytes) -> dict[str, Any]:
+        """Keep bytes as a blob, written with the batch: {sha256, body_bytes}."""
+        return blobs.noted(data, self._blobs)
 
     def close(self) -> None:
         """Let the journals' locks go."""

@@ -104,7 +104,7 @@ def _drafts(call: kit.Call, text: str, partial: bool) -> tuple[dict[int, Draft],
         if not line.strip():
             continue
         try:
-            drafts[number] = _draft(call, kit.json_value(line, "this"))
+            drafts[number] = _draft(call, kit.json_value(line, "this"), number)
         except Refusal as refusal:
             refusal.at_line(number)
             if not partial:
@@ -113,7 +113,7 @@ def _drafts(call: kit.Call, text: str, partial: bool) -> tuple[dict[int, Draft],
     return drafts, faults
 
 
-def _draft(call: kit.Call, raw: Any) -> Draft:
+def _draft(call: kit.Call, raw: Any, number: int) -> Draft:
     if isinstance(raw, dict):
         _refuse_foreign(raw)
         raw = {key: value for key, value in raw.items() if key not in _MINTED}
@@ -127,7 +127,7 @@ def _draft(call: kit.Call, raw: Any) -> Draft:
         body,
         cause=raw.get("cause", call.cause),
         links=raw.get("links", ()),
-        key=raw.get("idempotency_key", ""),
+        key=raw.get("idempotency_key") or (f"{call.key}:{number}" if call.key else ""),
         more={key: value for key, value in raw.items() if key not in _TAKEN},
     )
 

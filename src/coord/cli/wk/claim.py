@@ -29,7 +29,10 @@ class Span(click.ParamType[int]):
     name = "span"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return value if isinstance(value, int) else units.parse_duration(str(value))
+        found = value if isinstance(value, int) else units.parse_duration(str(value))
+        if not found:
+            raise Refusal("usage", "a claim runs longer than no time", "give one like 90s, 15m, 2h")
+        return found
 
 
 @kit.command("claim", writes=True)
@@ -89,6 +92,10 @@ def _say(raw: kit.Row) -> str:
 def _claim_next(
     call: kit.Call, desk: Desk, options: Mapping[str, Any], chosen: Mapping[str, Any]
 ) -> Written | None:
+    earlier = call.earlier(desk, "work.claimed")
+    if earlier is not None and chosen["ttl"] in (None, earlier["body"]["ttl_ms"]):
+        # A retry: by now the next item would be another one.
+        return Written(earlier, is_duplicate=True)
     where = where_of(call, desk.index, options)
     oldest = desk.index.count_of("work.claimed") % _OLDEST_EVERY == _OLDEST_EVERY - 1
     query = views.Query(
@@ -171,16 +178,24 @@ def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
 
 def _renewals(call: kit.Call, desk: Desk, ids: Sequence[str], ttl: int | None) -> Iterator[Draft]:
     for text in ids:
-        state = _held(desk, naming.work_id(desk.index, text))
+        work_id = naming.work_id(desk.index, text)
+        key = call.key_of(work_id, len(ids))
+        said = call.earlier(desk, "work.renewed", key) or call.earlier(desk, "work.claimed", key)
+        if said is not None:
+            body = {**said["body"], "ttl_ms": ttl or said["body"]["ttl_ms"]}
+            body.pop("why", None)
+            yield call.draft(said["type"], {**said["refs"], "work_id": work_id}, body, key=key)
+            continue
+        state = _held(desk, work_id)
         held = state["claim"]
         ttl_ms = ttl or held["ttl_ms"]
         if not arbiter.runs(held, desk.judged_at_ms):
             lease_id = common.fresh_id(desk, desk.author, "", "lease-", "work.claimed")
-            yield call.draft(*request.claim(state, lease_id, ttl_ms, True, True))
+            yield call.draft(*request.claim(state, lease_id, ttl_ms, True, True), key=key)
             continue
-        refs = {key: held[key] for key in ("resource", "lease_id")}
+        refs = {name: held[name] for name in ("resource", "lease_id")}
         body = {"ttl_ms": ttl_ms, "expires_at_ms": 0}
-        yield call.draft("work.renewed", {"work_id": state["work_id"], **refs}, body)
+        yield call.draft("work.renewed", {"work_id": work_id, **refs}, body, key=key)
 
 
 def _say_renewed(raw: kit.Row) -> str:
@@ -212,8 +227,11 @@ def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
 def _releases(call: kit.Call, desk: Desk, ids: Sequence[str], break_: bool) -> Iterator[Draft]:
     for text in ids:
         work_id = naming.work_id(desk.index, text)
+        key = call.key_of(work_id, len(ids))
         state = desk.state(f"work/{work_id}")
-        if not break_ or "claim" not in state:
+        said = call.earlier(desk, "work.released", key)
+        if said is None and (not break_ or "claim" not in state):
             state = _held(desk, work_id)
-        refs = {"work_id": work_id, "lease_id": state["claim"]["lease_id"]}
-        yield call.draft("work.released", refs, {"break": True} if break_ else {})
+        lease_id = said["refs"].get("lease_id") if said else state["claim"]["lease_id"]
+        refs = {"work_id": work_id, "lease_id": lease_id}
+        yield call.draft("work.released", refs, {"break": True} if break_ else {}, key=key)

@@ -73,12 +73,14 @@ def add(call: kit.Call, work_id: str, **options: Any) -> None:
 def _links(
     call: kit.Call, desk: Desk, text: str, options: dict[str, Sequence[str]], kind_of: str
 ) -> Iterator[Draft]:
-    for work_id, kind, target in _pairs(desk, text, options):
+    pairs = list(_pairs(desk, text, options))
+    for work_id, kind, target in pairs:
+        key = call.key_of(f"{work_id}:{kind}:{target}", len(pairs))
         links = desk.state(f"work/{work_id}").get("links", {})
         exists = target in links.get(kind, {})
-        if exists == (kind_of == "work.linked"):
+        if exists == (kind_of == "work.linked") and call.earlier(desk, kind_of, key) is None:
             continue
-        yield call.draft(kind_of, {"work_id": work_id}, {"kind": kind, "target": target})
+        yield call.draft(kind_of, {"work_id": work_id}, {"kind": kind, "target": target}, key=key)
 
 
 def _say(raw: kit.Row) -> str:

@@ -113,7 +113,8 @@ def _drafts(
             account.held.append(work_id)
         planned = importing.plan_versions(versions, state, base, *here)
         for fact in planned:
-            yield call.draft(fact["type"], fact["refs"], fact["body"])
+            # An import repeats nothing by itself, and one key cannot stand for many events.
+            yield call.draft(fact["type"], fact["refs"], fact["body"])._replace(key="")
 
 
 def _base(desk: Desk, state: State | None) -> Any:

@@ -76,12 +76,42 @@ def _updates(
 ) -> Iterator[Draft]:
     for text in ids:
         state = desk.state(f"work/{naming.work_id(desk.index, text)}")
+        key = call.key_of(state["work_id"], len(ids))
         fact = request.update(state, changes, unset, *labels)
+        earlier = call.earlier(desk, "work.updated", key)
+        if earlier is not None:
+            fact = _as_before(earlier["body"], fact, changes, unset, labels)
         if fact is not None:
             kind, _, body = fact
             refs = request.held_refs(state, desk.author.agent_id, desk.author.session_id)
-            key = f"{call.key}:{state['work_id']}" if call.key and len(ids) > 1 else call.key
             yield call.draft(kind, refs, body, key=key)
+
+
+def _as_before(
+    said: kit.Row,
+    fact: request.Fact | None,
+    changes: dict[str, Any],
+    unset: Sequence[str],
+    labels: tuple[list[str], list[str]],
+) -> request.Fact | None:
+    """The fact that a retry repeats, whatever the item says by now; else the new one.
+
+    An update records only what differs, so the same request later would record less.
+    """
+    add, remove = ({"labels": names} for names in labels)
+    asked = set(_parts({"set": changes, "unset": unset, "add": add, "remove": remove}))
+    then, now = set(_parts(said)), set(_parts(fact[2] if fact else {}))
+    if not now <= then <= asked:
+        return fact
+    return "work.updated", {}, {name: part for name, part in said.items() if name != "why"}
+
+
+def _parts(body: kit.Row) -> Iterator[tuple[str, str, str]]:
+    """Each single change that an update's body names."""
+    yield from (("set", name, repr(value)) for name, value in body.get("set", {}).items())
+    yield from (("unset", name, "") for name in body.get("unset", ()))
+    for word in ("add", "remove"):
+        yield from ((word, label, "") for label in body.get(word, {}).get("labels", ()))
 
 
 def _say(raw: kit.Row) -> str:

@@ -7,7 +7,7 @@ writing anything. *ready*, *blocked* and *deferred* are derived here, never set.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from coord.core import arbiter
+from coord.core import arbiter, units
 from coord.core.problem import State
 
 INTERNAL = ("values", "editors", "created_event", "refused", "last", "status_event", "links")
@@ -35,6 +35,20 @@ def open_needs(state: State, is_open: IsOpen) -> list[str]:
     return [target for target in targets(state, "needs") if is_open(target)]
 
 
+def open_waits(state: State, now_ms: int, is_open: IsOpen) -> list[Mapping[str, Any]]:
+    """What the item was put on hold for and still waits for.
+
+    It ends by itself when the item it waits for closes, or the time comes.
+    """
+    return [wait for wait in state.get("waits", ()) if _goes_on(wait["on"], now_ms, is_open)]
+
+
+def _goes_on(on: Mapping[str, Any], now_ms: int, is_open: IsOpen) -> bool:
+    if "until_ms" in on:
+        return bool(on["until_ms"] > now_ms)
+    return bool(is_open(on["item"])) if "item" in on else True
+
+
 def is_deferred(state: State, now_ms: int) -> bool:
     """Whether an item waits for its time to come."""
     return bool(state.get("defer_until_ms", 0) > now_ms)
@@ -44,7 +58,7 @@ def is_ready(state: State, now_ms: int, is_open: IsOpen) -> bool:
     """Whether somebody could begin with it now."""
     if status_at(state, now_ms) != "open" or is_deferred(state, now_ms):
         return False
-    return not open_needs(state, is_open)
+    return not open_needs(state, is_open) and not open_waits(state, now_ms, is_open)
 
 
 def derived(state: State, now_ms: int, is_open: IsOpen) -> dict[str, Any]:
@@ -56,9 +70,12 @@ def derived(state: State, now_ms: int, is_open: IsOpen) -> dict[str, Any]:
     needs = open_needs(state, is_open)
     if needs:
         found["blocked_by"] = needs
+    waits = open_waits(state, now_ms, is_open)
+    if waits:
+        found["waits_for"] = [dict(wait["on"]) for wait in waits]
     if is_deferred(state, now_ms):
         found["deferred"] = True
-    if status == "open" and not needs and "deferred" not in found:
+    if status == "open" and not needs and not waits and "deferred" not in found:
         found["ready"] = True
     return found
 
@@ -104,6 +121,10 @@ def reasons(state: State, now_ms: int, is_open: IsOpen) -> list[str]:
     if status != "open":
         return [f"is {status}"]
     found = [f"needs {target}, which is not closed" for target in open_needs(state, is_open)]
+    for wait in open_waits(state, now_ms, is_open):
+        [value] = wait["on"].values()
+        named = units.show_instant(value) if "until_ms" in wait["on"] else value
+        found.append(f"waits for {named}: {wait.get('why', 'no reason given')}")
     if is_deferred(state, now_ms):
         found.append("is deferred")
     return found

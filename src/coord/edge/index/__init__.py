@@ -99,20 +99,23 @@ def opened(folder: str, now_ms: int) -> Iterator[Index]:
 
 
 def _caught_up(folder: str, now_ms: int) -> Index:
-    try:
-        index = Index(folder, database.on_disk(os.path.join(folder, "local")))
-    except Unusable:
-        return _in_memory(folder, now_ms)
-    try:
-        index.catch_up(now_ms)
-    except sqlite3.DatabaseError:
-        # The file is damaged where it was not looked at first, or its disk is full.
-        index.close()
-        return _in_memory(folder, now_ms)
-    except BaseException:
-        index.close()
-        raise
-    return index
+    local = os.path.join(folder, "local")
+    for _ in range(2):
+        try:
+            index = Index(folder, database.on_disk(local))
+        except Unusable:
+            break
+        try:
+            index.catch_up(now_ms)
+            return index
+        except sqlite3.DatabaseError:
+            # Damaged where it was not looked at first: made anew. Or its disk is full.
+            index.close()
+            discard(local)
+        except BaseException:
+            index.close()
+            raise
+    return _in_memory(folder, now_ms)
 
 
 def _in_memory(folder: str, now_ms: int) -> Index:

@@ -143,7 +143,7 @@ class _Journal:
         order_id = ""
         # A segment may have grown to its end after it was listed and before the next one
         # was made: all but the last are complete by now, so ask once more how long they are.
-        for segment in [*map(_as_it_is_now, segments[:-1]), segments[-1]]:
+        for segment in segments:
             for line, reached in self._news_in(segment):
                 order_id = max(order_id, line.raw["event_id"])
                 yield Entry(order_id, self._name, line.seq, reached, line.raw)
