@@ -124,6 +124,7 @@ ITEMS = ("wk-a", "wk-b", "wk-c")
 LEASES = ("lease-1", "lease-2", "lease-3")
 INSTANTS = st.integers(0, SPAN_MS)
 AFTER_START = INSTANTS.map(lambda at: START_MS + at)
+UNTIL = st.integers(SPAN_MS // 4, 2 * SPAN_MS).map(lambda at: START_MS + at)
 IDS = st.builds(id_at, INSTANTS, st.integers(0, 1))
 LABELS = st.lists(st.sampled_from(["x", "y", "z"]), max_size=2)
 TEXTS = st.sampled_from(["one", "two", "\x00 three\u2028"])
@@ -169,10 +170,15 @@ LINK = st.fixed_dictionaries(
         "target": st.sampled_from([*ITEMS, "wk-unknown"]),
     }
 )
+WAITS = st.one_of(
+    st.fixed_dictionaries({"item": st.sampled_from([*ITEMS, "wk-unknown"])}),
+    st.fixed_dictionaries({"until_ms": AFTER_START}),
+    st.just({"agent": "agent:bo"}),
+)
 TAKING = {
     "fence": FENCES,
     "ttl_ms": SPANS,
-    "expires_at_ms": AFTER_START,
+    "expires_at_ms": UNTIL,
     "confirmed": st.sampled_from(["host", "host", "none", "remote"]),
 }
 # Every type that something folds, with bodies that mostly fit; and types that nothing does.
@@ -192,7 +198,7 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     ),
     "work.claimed": st.fixed_dictionaries(TAKING, optional={"take_over": st.booleans()}),
     "work.renewed": st.fixed_dictionaries(
-        {}, optional={"ttl_ms": SPANS, "expires_at_ms": AFTER_START}
+        {}, optional={"ttl_ms": SPANS, "expires_at_ms": UNTIL}
     ),
     "work.released": st.fixed_dictionaries({}, optional={"break": st.booleans()}),
     "work.closed": st.fixed_dictionaries({"as": st.sampled_from(["done", "wontdo", "never"])}),
@@ -210,11 +216,23 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     "agent.paused": st.fixed_dictionaries({}, optional={"why": TEXTS}),
     "agent.resumed": st.just({}),
     "config.set": st.fixed_dictionaries(
-        {"key": st.sampled_from(["claim.ttl_ms", "later.setting"])},
-        optional={"value": st.sampled_from([1000, 2000, "soon"])},
+        {"key": st.sampled_from(["claim.ttl_ms", "verify", "later.setting"])},
+        optional={"value": st.sampled_from([1000, 2000, "soon", "required"])},
     ),
+    "work.submitted": st.fixed_dictionaries({}, optional={"commit": TEXTS}),
+    "work.verified": st.fixed_dictionaries(
+        {"submission": IDS, "verdict": st.sampled_from(["pass", "fail", "cannot", "maybe"])}
+    ),
+    "work.handed_off": st.fixed_dictionaries(
+        {"to": st.sampled_from(AGENTS), "expires_at_ms": UNTIL}
+    ),
+    "work.accepted": st.fixed_dictionaries({"offer": IDS, **TAKING}),
+    "work.declined": st.fixed_dictionaries({"offer": IDS}),
+    "work.held": st.fixed_dictionaries({"on": WAITS}) | st.fixed_dictionaries({"lift": IDS}),
+    "work.ticked": st.fixed_dictionaries({"check": TEXTS}, optional={"undone": st.booleans()}),
+    "artifact.added": st.fixed_dictionaries({"uri": TEXTS}),
     "lease.acquire": st.fixed_dictionaries(TAKING),
-    "work.verified": st.just({"passed": True}),
+    "work.pondered": st.just({"passed": True}),
     "build.finished": st.just({"passed": True}),
     "msg.sent": st.just({"text": "hello"}),
 }
@@ -225,6 +243,8 @@ class Crowd:
     kinds: Sequence[str]
     agents: Sequence[str] = AGENTS
     keys: Sequence[str] = ("", "", "", "k1", "k2")
+    items: Sequence[str] = ITEMS
+    leases: Sequence[str] = LEASES
 
 
 # What is exclusive, and what decides about it, is drawn more than its share.
@@ -235,23 +255,32 @@ CROWDS = {
     "anything": ANYTHING,
     "keys": Crowd(["work.commented", "work.created"], ["agent:ada"], ["k1", "k1", ""]),
     "pauses": Crowd(["agent.paused", "agent.resumed", "work.claimed", "config.set"]),
-    "claims": Crowd([kind for kind in BODIES if kind.startswith("work.")], AGENTS[:2], [""]),
-    "links": Crowd(["work.linked", "work.unlinked", "work.closed", "work.deleted"], keys=[""]),
+    "claims": Crowd([kind for kind in BODIES if kind.startswith("work.")], AGENTS[:2], [""], ITEMS[:2]),
+    "links": Crowd(["work.linked", "work.unlinked", "work.closed", "work.held"], keys=[""]),
+    "custody": Crowd(
+        [*["work.claimed", "work.submitted", "work.handed_off"] * 3, "work.verified",
+         "work.accepted", "work.declined", "work.held", "work.closed", "config.set"],
+        keys=[""],
+        items=ITEMS[:1],
+        leases=LEASES[:1],
+    ),
 }
+# Which event a part of a body has to name for the event to have an effect.
+ANSWERS = {"submission": "work.submitted", "offer": "work.handed_off", "lift": "work.held"}
 
 
 @st.composite
 def raws(draw: st.DrawFn, crowd: Crowd = ANYTHING) -> Raw:
     """One event that is likely to meet another."""
     kind = draw(st.sampled_from(crowd.kinds))
-    item = draw(st.sampled_from(ITEMS))
+    item = draw(st.sampled_from(crowd.items))
     refs = {"work_id": item}
     if kind.startswith("agent."):
         refs = {"agent_id": draw(st.sampled_from([*AGENTS[:2], "*", "human:cy"]))}
     elif kind.startswith("config."):
         refs = {}
     elif draw(st.booleans()) or kind in ("work.claimed", "work.renewed", "lease.acquire"):
-        refs |= {"lease_id": draw(st.sampled_from(LEASES)), "resource": f"work:{item}"}
+        refs |= {"lease_id": draw(st.sampled_from(crowd.leases)), "resource": f"work:{item}"}
     body = draw(BODIES[kind])
     if draw(st.integers(0, 3)) == 0:
         body |= draw(TOLD)
@@ -278,9 +307,22 @@ def histories(draw: st.DrawFn, crowd: Crowd = ANYTHING, max_size: int = 24) -> l
              for n, item in enumerate(ITEMS)]  # fmt: skip
     lines = first[draw(st.sampled_from([0, 0, 0, 1, 3])) :]
     lines += draw(st.lists(raws(crowd), min_size=6, max_size=max_size))
+    lines = [_answering(draw, line, lines) for line in lines]
     for _ in range(draw(st.integers(0, 3)) if lines else 0):
         lines.append(_again(draw, draw(st.sampled_from(lines)), crowd))
     return draw(st.permutations(lines))
+
+
+def _answering(draw: st.DrawFn, line: Raw, lines: Sequence[Raw]) -> Raw:
+    """The line, mostly answering one that is there instead of any event id."""
+    body = line["body"]
+    for part in ANSWERS.keys() & body.keys():
+        asked = [other for other in lines if other["type"] == ANSWERS[part]]
+        if asked and draw(st.integers(0, 3)):
+            chosen = draw(st.sampled_from(asked))
+            refs = {**line["refs"], "work_id": chosen["refs"]["work_id"]}
+            return {**line, "refs": refs, "body": {**body, part: chosen["event_id"]}}
+    return line
 
 
 def _again(draw: st.DrawFn, line: Raw, crowd: Crowd) -> Raw:

@@ -20,7 +20,7 @@ def answer_of(folded: Folded):
     return bytes_of([sorted(folded.states.items()), problems])
 
 
-UNKNOWN = some.Crowd(["build.finished", "work.verified", "msg.sent", "lease.acquire"])
+UNKNOWN = some.Crowd(["build.finished", "work.pondered", "msg.sent", "lease.acquire"])
 def codes(*given_events, now_ms=LATE_MS):
     """The codes of the problems of these events."""
     return [problem.code for problem in fold(given_events, now_ms).problems]

@@ -110,7 +110,11 @@ def test_a_reader_that_is_closed_leaves_no_open_file(folder):
     next(batches)
 
     batches.close()
-    import time; time.sleep(1)
+    tries = 0
+    # The library's thread closes them, soon after.
+    while set(os.listdir("/proc/self/fd")) - before and tries < 100:
+        threading.Event().wait(0.1)
+        tries += 1
 
     assert set(os.listdir("/proc/self/fd")) <= before
 

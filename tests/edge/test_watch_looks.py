@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from coord.core import event as events
-from coord.edge import watch
+from coord.edge import journal, watch
+from coord.edge.watch.reading import Journal
 from coord.errors import Refusal
 from tests.edge.watching import ADA, BO, append, empty_store, file_of, ids, seen
 from tests.strategies import START_MS, id_at
@@ -39,6 +40,26 @@ def test_a_cursor_finds_its_place_in_any_segment(folder):
     rests = [ids(seen(folder, {f"ev/{BO}": seq})) for seq in range(41)]
 
     assert rests == [[id_at(at) for at in range(seq, 40)] for seq in range(41)]
+
+
+def test_a_segment_that_grew_to_its_end_while_the_folder_was_listed_is_read_to_its_end(folder):
+    """Else the next one's higher numbers would pass over what is left of it."""
+    append(folder, "ev", BO, [0])
+    listed_before = journal.segments(str(folder))
+    reader = Journal(f"ev/{BO}", 0, pytest.fail)
+    assert len(list(reader.news(listed_before))) == 1
+    append(folder, "ev", BO, [1, 2])
+    first = file_of(folder, "ev", BO)
+    lines = first.read_bytes().splitlines(keepends=True)
+    append(folder, "ev", BO, [3, 4])
+    rest = first.read_bytes()[len(b"".join(lines)) :]
+    first.write_bytes(b"".join(lines))
+    file_of(folder, "ev", BO, 2).write_bytes(rest)
+    stale = [*listed_before, journal.segments(str(folder))[-1]]
+
+    entries = list(reader.news(stale))
+
+    assert [entry.raw["event_id"] for entry in entries] == [id_at(at) for at in range(1, 5)]
 
 
 def test_a_batch_is_in_order_of_ids_whoever_wrote(folder):

@@ -226,6 +226,25 @@ def exclude(place: Place, patterns: tuple[str, ...]) -> list[str]:
     return [path]
 
 
+def include(place: Place, patterns: tuple[str, ...]) -> list[str]:
+    """Take back what `exclude` added; answer the file if it changed."""
+    path = os.path.join(place.git_dir, "info", "exclude")
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            lines = stream.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    kept = [line for line in lines if line.rstrip("\n") not in patterns]
+    if kept == lines:
+        return []
+    with (
+        refusing_disk_errors(path),
+        open(path, "w", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
+        stream.write("".join(kept))
+    return [path]
+
+
 # Inside `.coord`, so that it travels with the branch to every clone.
 _INLINE_FILES = {
     INLINE_MARK: "# Journals are bytes: no line ending may change.\n* -text\n",

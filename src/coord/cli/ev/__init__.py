@@ -2,7 +2,7 @@
 
 import click
 
-from coord.cli import kit
+from coord.cli import ending, kit
 
 _VERBS = {
     "init": "coord.cli.ev.init:init",
@@ -31,4 +31,4 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of `ev`."""
-    kit.run(cli, "ev")
+    ending.run(cli, "ev")

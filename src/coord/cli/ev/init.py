@@ -36,7 +36,11 @@ def init(call: kit.Call, inline: bool) -> None:
         raise Refusal("exists", text, "it stays as it is")
     made = store.make_folders(place)
     inline = inline or place.is_inline
-    made += store.make_inline(place) if inline else store.exclude(place, _EXCLUDES)
+    if inline:
+        # An earlier `ev init`, before anything was written, kept the folder out.
+        made += [*store.include(place, _EXCLUDES), *store.make_inline(place)]
+    else:
+        made += store.exclude(place, _EXCLUDES)
     row = {"store": place.store, "inline": inline, "made": made}
     if call.for_people:
         click.echo(kit.plain(f"{place.store}: {'made' if made else 'already there'}"))

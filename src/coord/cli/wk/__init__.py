@@ -2,7 +2,7 @@
 
 import click
 
-from coord.cli import kit
+from coord.cli import ending, kit
 
 _VERBS = {
     "create": "coord.cli.wk.create:create",
@@ -45,4 +45,4 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of `wk`."""
-    kit.run(cli, "wk")
+    ending.run(cli, "wk")

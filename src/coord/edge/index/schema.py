@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 2
+FORMAT = 3
 DIRTY = -1
 
 TABLES = """

@@ -16,8 +16,10 @@ from coord.core.problem import State
 BLOCKED = (
     "needs > 0 AND EXISTS(SELECT 1 FROM link"
     " JOIN item AS need INDEXED BY item_undone ON need.work_id = link.target"
-    " WHERE link.e = item.e AND link.kind = 'needs' AND need.status != 'closed')"
+    " WHERE link.e = item.e AND link.kind IN ('needs', 'waits_for') AND need.status != 'closed')"
 )
+# `defer_ms` of an item that waits for an agent or a URL: no time ends that.
+NEVER_MS = 1 << 62
 # Lets SQLite choose an index of what is still to be done, which holds only that.
 _UNDONE = "status != 'closed'"
 READY = f"{_UNDONE} AND live = 1 AND claim_until <= :now AND defer_ms <= :now AND NOT ({BLOCKED})"
@@ -56,8 +58,8 @@ STATUSES: Mapping[str, str] = {
     "closed": "status = 'closed' AND deleted = 0",
     "deleted": "deleted = 1",
     "ready": READY,
-    "blocked": f"{_UNDONE} AND live = 1 AND {BLOCKED}",
-    "deferred": f"{_UNDONE} AND live = 1 AND defer_ms > :now",
+    "blocked": f"{_UNDONE} AND live = 1 AND (defer_ms = {NEVER_MS} OR ({BLOCKED}))",
+    "deferred": f"{_UNDONE} AND live = 1 AND defer_ms > :now AND defer_ms < {NEVER_MS}",
     "unfinished": _UNDONE,
     "all": "deleted = 0",
 }
@@ -88,23 +90,40 @@ def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool)
         return
     claim, links = state.get("claim", {}), state.get("links", {})
     status = state["status"]
+    needs = [*links.get("needs", ()), *waits_for(state)]
     sql.execute(
         "INSERT INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             number, state["work_id"], int(status in ("open", "claimed")), status,
             int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
             state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
-            state.get("defer_until_ms", 0), claim.get("agent_id"),
-            claim.get("expires_at_ms", 0), len(links.get("needs", ())), state["created_by"],
+            _not_before_ms(state), claim.get("agent_id"),
+            claim.get("expires_at_ms", 0), len(needs), state["created_by"],
             state.get("external_ref"), state.get("resolution"), state["title"],
         ),
     )  # fmt: skip
     for kind, targets in links.items():
         rows = [(number, kind, target) for target in targets]
         sql.executemany("INSERT INTO link VALUES(?,?,?)", rows)
+    waits = [(number, "waits_for", target) for target in waits_for(state)]
+    sql.executemany("INSERT INTO link VALUES(?,?,?)", waits)
     if state["labels"]:
         labels = [(number, label) for label in state["labels"]]
         sql.executemany("INSERT INTO label VALUES(?,?)", labels)
+
+
+def waits_for(state: State) -> list[str]:
+    """The items that an item was put on hold for."""
+    return [wait["on"]["item"] for wait in state.get("waits", ()) if "item" in wait["on"]]
+
+
+def _not_before_ms(state: State) -> int:
+    """When time alone lets an item be ready; `NEVER_MS` where somebody has to act."""
+    instants = [state.get("defer_until_ms", 0)]
+    for wait in state.get("waits", ()):
+        if "item" not in wait["on"]:
+            instants.append(wait["on"].get("until_ms", NEVER_MS))
+    return int(max(instants))
 
 
 def _clause(query: Query) -> tuple[str, dict[str, Any]]:

@@ -94,7 +94,7 @@ class Unread:
     def __init__(self, folder: str, cursor: ev.Cursor, on_damage: Callable[[Damage], None]) -> None:
         self._folder, self._on_damage = folder, on_damage
         self._cursor = dict(cursor)
-        self._journals: dict[str, _Journal] = {}
+        self._journals: dict[str, Journal] = {}
 
     def batches(self) -> Iterator[Batch]:
         """What the files hold now beyond what was yielded."""
@@ -107,15 +107,15 @@ class Unread:
             marked = [(entry.raw, entry.raw["event_id"] >= horizon) for entry in taken]
             yield Batch(marked, dict(self._cursor))
 
-    def _journal(self, name: str, segments: Sequence[Segment]) -> "_Journal":
+    def _journal(self, name: str, segments: Sequence[Segment]) -> "Journal":
         if name not in self._journals:
-            begun = _Journal(name, self._cursor.get(name, 0), self._on_damage)
+            begun = Journal(name, self._cursor.get(name, 0), self._on_damage)
             begun.begin(segments)
             self._journals[name] = begun
         return self._journals[name]
 
 
-class _Journal:
+class Journal:
     """One journal: how far each of its files was read, and the end of its chain."""
 
     def __init__(self, name: str, seq: int, on_damage: Callable[[Damage], None]) -> None:
@@ -143,7 +143,7 @@ class _Journal:
         order_id = ""
         # A segment may have grown to its end after it was listed and before the next one
         # was made: all but the last are complete by now, so ask once more how long they are.
-        for segment in segments:
+        for segment in [*map(_as_it_is_now, segments[:-1]), segments[-1]]:
             for line, reached in self._news_in(segment):
                 order_id = max(order_id, line.raw["event_id"])
                 yield Entry(order_id, self._name, line.seq, reached, line.raw)
