@@ -94,6 +94,17 @@ def test_a_long_backlog_comes_in_batches_and_each_cursor_continues_it(folder):
     assert rests == [ids(batches[n + 1 :]) for n in range(len(batches))]
 
 
+def test_a_reader_that_stops_inside_a_batch_goes_on_inside_it(folder):
+    append(folder, "ev", BO, [0, 3, 4])
+    append(folder, "wk", ADA, [1, 2, 5])
+
+    (batch,) = seen(folder)
+    rests = [ids(seen(folder, batch.cursor_after(count))) for count in range(7)]
+
+    assert rests == [[id_at(at) for at in range(count, 6)] for count in range(7)]
+    assert batch.cursor == batch.cursor_after(6)
+
+
 def test_an_event_from_the_far_future_is_marked_early(folder, monkeypatch):
     monkeypatch.setenv("COORD_NOW_MS", str(START_MS))
     append(folder, "ev", BO, [0, events.QUARANTINE_MS, events.QUARANTINE_MS + 1])

@@ -77,10 +77,15 @@ def _claim(written: Event, state: State, here: Here) -> Problem | None:
     )
     if hold is not None:
         return Problem(written.event_id, "held", arbiter.held_text(hold))
-    if wanted["fence"] <= state.get("fence", 0):
-        text = f"fence {wanted['fence']} is not above {state['fence']}, the largest known"
-        return Problem(written.event_id, "fenced", text)
-    return _readiness(written, state, here)
+    return _fence(written, state, here) or _readiness(written, state, here)
+
+
+def _fence(written: Event, state: State, _here: Here) -> Problem | None:
+    fence, largest = written.body["fence"], state.get("fence", 0)
+    if fence > largest:
+        return None
+    text = f"fence {fence} is not above {largest}, the largest known"
+    return Problem(written.event_id, "fenced", text)
 
 
 def _readiness(written: Event, state: State, here: Here) -> Problem | None:
@@ -134,6 +139,7 @@ def _hold(written: Event, state: State, here: Here) -> Problem | None:
 
 RULES: Mapping[str, Rule] = {
     "work.claimed": _claim,
+    "work.accepted": _fence,
     "work.linked": _link,
     "work.held": _hold,
 }

@@ -170,7 +170,11 @@ def cycles(call: kit.Call) -> int:
         for work_id, target in views.all_links(known.connection, "needs"):
             links.setdefault(work_id, []).append(target)
     groups = view.cycles(links)
-    call.emit([{"work_ids": group} for group in groups], _circles, ident="work_ids")
+    if call.quiet:
+        for group in groups:
+            click.echo(" ".join(group))
+    else:
+        call.emit([{"work_ids": group} for group in groups], _circles)
     return 0 if groups else NO
 
 

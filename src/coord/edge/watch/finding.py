@@ -8,6 +8,7 @@ flipped bit in a `seq` must not make a reader pass over all that follows.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from coord.core.event import MAX_LINE_BYTES
 from coord.edge import journal
 from coord.edge.journal import Line, Segment
 
@@ -32,15 +33,16 @@ def newest(
     segments: of one journal, in order.
     """
     later: Found | None = None
-    for earlier in _backwards(segments):
-        if (
-            later is not None
-            and _is_wanted(later, up_to_seq, before_id)
-            and _follows(later, earlier)
-        ):
-            return later
-        later = earlier
-    if later is not None and _is_wanted(later, up_to_seq, before_id) and _is_first(later):
+    for segment in reversed(segments):
+        first = _first(segment)
+        if first is not None and not _is_wanted(first, up_to_seq, before_id):
+            later = None
+            continue
+        for earlier in _backwards(segment):
+            if later and _is_wanted(later, up_to_seq, before_id) and _follows(later, earlier):
+                return later
+            later = earlier
+    if later and _is_wanted(later, up_to_seq, before_id) and _is_first(later):
         return later
     return None
 
@@ -61,12 +63,22 @@ def _is_first(found: Found) -> bool:
     return found.seq == 1 and "prev" not in found.line.raw
 
 
-def _backwards(segments: Sequence[Segment]) -> Iterator[Found]:
+def _first(segment: Segment) -> Found | None:
+    """A segment's first line, None when it cannot be read.
+
+    Where it is past what is wanted, so is the segment. Should its number be damaged,
+    the search ends further back, and what is read twice is not delivered twice.
+    """
+    data = _between(segment.path, 0, MAX_LINE_BYTES)
+    lines = list(journal.lines(data[: data.find(b"\n") + 1]))
+    return Found(segment, lines[0], lines[0].raw["seq"]) if lines and lines[0].raw else None
+
+
+def _backwards(segment: Segment) -> Iterator[Found]:
     """The complete lines that can be read, the last one first."""
-    for segment in reversed(segments):
-        for line in _lines_backwards(segment):
-            if line.raw is not None:
-                yield Found(segment, line, line.raw["seq"])
+    for line in _lines_backwards(segment):
+        if line.raw is not None:
+            yield Found(segment, line, line.raw["seq"])
 
 
 def _lines_backwards(segment: Segment) -> Iterator[Line]:

@@ -52,10 +52,27 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events to deliver, each with whether it is quarantined, and the cursor after them."""
+    """Events to deliver, each with whether it is quarantined, and where they stand.
+
+    before: the cursor before the first. reached: per event, the journal's name and what
+    its cursor becomes with it.
+    """
 
     events: Sequence[tuple[Raw, bool]]
-    cursor: ev.Cursor
+    before: ev.Cursor
+    reached: Sequence[tuple[str, int]]
+
+    @property
+    def cursor(self) -> dict[str, int]:
+        """The cursor after all of them."""
+        return self.cursor_after(len(self.events))
+
+    def cursor_after(self, count: int) -> dict[str, int]:
+        """The cursor of a reader that goes no further than the first `count`."""
+        cursor = dict(self.before)
+        for name, seq in self.reached[:count]:
+            cursor[name] = max(seq, cursor.get(name, 0))
+        return cursor
 
 
 class Entry(NamedTuple):
@@ -93,7 +110,7 @@ class Unread:
 
     def __init__(self, folder: str, cursor: ev.Cursor, on_damage: Callable[[Damage], None]) -> None:
         self._folder, self._on_damage = folder, on_damage
-        self._cursor = dict(cursor)
+        self._cursor: ev.Cursor = dict(cursor)
         self._journals: dict[str, Journal] = {}
 
     def batches(self) -> Iterator[Batch]:
@@ -101,11 +118,11 @@ class Unread:
         groups = grouped(listed(self._folder))
         entries = heapq.merge(*(self._journal(n, s).news(s) for n, s in groups))
         while taken := list(itertools.islice(entries, BATCH_EVENTS)):
-            for entry in taken:
-                self._cursor[entry.name] = max(entry.reached, self._cursor.get(entry.name, 0))
             horizon = events.horizon(clock.now_ms())
             marked = [(entry.raw, entry.raw["event_id"] >= horizon) for entry in taken]
-            yield Batch(marked, dict(self._cursor))
+            batch = Batch(marked, self._cursor, [(entry.name, entry.reached) for entry in taken])
+            self._cursor = batch.cursor
+            yield batch
 
     def _journal(self, name: str, segments: Sequence[Segment]) -> "Journal":
         if name not in self._journals:

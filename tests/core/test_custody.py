@@ -1,0 +1,315 @@
+"""Custody: who has an item at every point, and that verification cannot be talked around."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coord.core import arbiter, fold
+from coord.core.wk import custody, view
+from tests import strategies as a
+
+AGENTS = ("ada", "bo", "cy")
+REQUIRED = a.event("config.set", at=1, body={"key": "verify", "value": "required"})
+
+
+def folded(*events):
+    """The item's state, and the codes of what was refused."""
+    found = fold.fold(events, a.LATE_MS)
+    refused = [p.code for p in found.problems if not p.stands]
+    return found.states.get("work/wk-a", {}), refused
+
+
+def submitted(at=20, by="ada", lease="lease-ada-10", **parts):
+    return a.work("submitted", at, by, lease=lease, **parts)
+
+
+def verified(by, of, at=30, verdict="pass", **parts):
+    return a.work("verified", at, by, submission=of.event_id, verdict=verdict, **parts)
+
+
+def closed(at=40, by="ada", **parts):
+    return a.work("closed", at, by, **{"as": "done"}, **parts)
+
+
+def claim(by="ada", at=10, ttl=1000, fence=1, **parts):
+    lease = f"lease-{by}-{at}"
+    refs = {"resource": "work:wk-a"}
+    body = {"fence": fence, "ttl_ms": ttl, "expires_at_ms": a.START_MS + at + ttl}
+    return a.work("claimed", at, by, lease=lease, refs=refs, confirmed="host", **body, **parts)
+
+
+BEGUN = (a.created(), claim(session="s1"))
+SUBMITTED = submitted(session="s1")
+
+
+def test_required_verification_needs_a_pass_before_closing_as_done():
+    state, refused = folded(REQUIRED, *BEGUN, closed(session="s1"))
+
+    assert (state["status"], refused) == ("claimed", ["unverified"])
+
+
+def test_a_pass_lets_anybody_close_as_done():
+    state, refused = folded(REQUIRED, *BEGUN, SUBMITTED, verified("bo", SUBMITTED), closed(by="bo"))
+
+    assert (state["status"], refused) == ("closed", [])
+
+
+def test_other_outcomes_need_no_pass():
+    state, refused = folded(
+        REQUIRED, *BEGUN, a.work("closed", 40, session="s1", **{"as": "wontdo"})
+    )
+
+    assert (state["status"], refused) == ("closed", [])
+
+
+def test_the_setting_binds_from_its_own_id_on():
+    """What was closed before verification was required stays closed."""
+    later = a.event("config.set", at=90, body={"key": "verify", "value": "required"})
+
+    state, refused = folded(*BEGUN, closed(session="s1"), later)
+
+    assert (state["status"], refused) == ("closed", [])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (verified("ada", SUBMITTED), "not_allowed"),
+        (verified("ada", SUBMITTED, session="another"), "not_allowed"),
+        (verified("bo", SUBMITTED, session="s1"), "not_allowed"),
+        (verified("bo", claim()), "wrong_state"),
+        (verified("bo", SUBMITTED, verdict="fine"), "bad_data"),
+        (verified("bo", SUBMITTED, at=15), "wrong_state"),
+    ],
+    ids=["its author", "another session", "same session", "no submission", "no word", "too early"],
+)
+def test_a_verdict_that_does_not_count_lets_nothing_be_closed(verdict, code):
+    """Wherever it was written: the fold itself leaves it out."""
+    state, refused = folded(REQUIRED, *BEGUN, SUBMITTED, verdict, closed(session="s1"))
+
+    assert (state["status"], refused) == ("submitted", [code, "unverified"])
+
+
+def test_a_pass_for_an_older_submission_does_not_count():
+    fail = verified("bo", SUBMITTED, at=30, verdict="fail")
+    again = submitted(at=40, session="s1")
+
+    state, refused = folded(
+        REQUIRED, *BEGUN, SUBMITTED, fail, again, verified("bo", SUBMITTED, at=50), closed(at=60)
+    )
+
+    assert (state["status"], refused) == ("submitted", ["wrong_state", "held"])
+
+
+def test_a_fail_returns_the_item_to_its_claimer_with_the_reasons():
+    """Also when the claim would have run out while it waited."""
+    fail = verified("bo", SUBMITTED, at=5000, verdict="fail", why="no docs")
+
+    state, refused = folded(*BEGUN, SUBMITTED, fail)
+
+    assert (state["status"], state["claim"]["agent_id"], refused) == ("claimed", "agent:ada", [])
+    assert state["verdicts"][0]["why"] == "no docs"
+    assert arbiter.runs(state["claim"], a.START_MS + 5500)
+
+
+def test_nobody_claims_what_waits_for_a_verdict():
+    state, refused = folded(*BEGUN, SUBMITTED, claim("bo", at=5000, fence=2))
+
+    assert (state["status"], refused) == ("submitted", ["wrong_state"])
+
+
+def test_only_the_holder_submits():
+    state, refused = folded(*BEGUN, submitted(by="bo", lease="lease-bo-1"))
+
+    assert (state["status"], refused) == ("claimed", ["not_held"])
+
+
+def offer(to="bo", at=20, by="ada", until=900, lease="lease-ada-10", **parts):
+    until_ms = a.START_MS + until
+    return a.work(
+        "handed_off",
+        at,
+        by,
+        lease=lease,
+        to=f"agent:{to}",
+        ttl_ms=1,
+        expires_at_ms=until_ms,
+        **parts,
+    )
+
+
+def accept(of, by="bo", at=30, fence=2):
+    body = {"fence": fence, "ttl_ms": 1000, "expires_at_ms": a.START_MS + at + 1000}
+    refs = {"resource": "work:wk-a"}
+    return a.work(
+        "accepted", at, by, lease=f"lease-{by}-{at}", refs=refs, offer=of.event_id, **body
+    )
+
+
+HELD = (a.created(), claim())
+
+
+def test_an_offer_leaves_the_item_with_its_sender():
+    state, refused = folded(*HELD, offer())
+
+    assert (state["claim"]["lease_id"], refused) == ("lease-ada-10", [])
+
+
+def test_an_accepted_offer_moves_claim_and_fence_in_one_step():
+    sent = offer()
+
+    state, refused = folded(*HELD, sent, accept(sent), closed(at=40, by="ada"))
+
+    assert (state["claim"]["agent_id"], state["claim"]["fence"]) == ("agent:bo", 2)
+    assert ("offer" in state, refused) == (False, ["held"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (accept(offer(), by="cy"), "not_allowed"),
+        (accept(offer(), at=900), "wrong_state"),
+        (accept(claim()), "wrong_state"),
+        (a.work("declined", 30, "cy", offer=offer().event_id), "not_allowed"),
+    ],
+    ids=["offered to another", "too late", "no such offer", "declined by another"],
+)
+def test_an_answer_that_does_not_count_leaves_the_item_where_it_is(answer, code):
+    state, refused = folded(*HELD, offer(), answer)
+
+    assert (state["claim"]["agent_id"], refused) == ("agent:ada", [code])
+
+
+def test_an_offer_ends_with_the_claim_it_was_made_from():
+    """Nobody can accept what its sender no longer has."""
+    sent = offer(until=5000)
+
+    state, refused = folded(
+        *HELD, sent, claim("cy", at=2000, fence=2), accept(sent, at=2100, fence=3)
+    )
+
+    assert (state["claim"]["agent_id"], refused) == ("agent:cy", ["wrong_state"])
+
+
+def test_a_hold_without_an_end_is_refused():
+    for on in (None, {}, {"url": ""}, {"item": "wk-b", "agent": "agent:bo"}, {"until_ms": "soon"}):
+        body = {} if on is None else {"on": on}
+        state, refused = folded(a.created(), a.work("held", 10, **body))
+
+        assert ("waits" in state, refused) == (False, ["bad_data"])
+
+
+@pytest.mark.parametrize(
+    ("on", "over_at"),
+    [
+        ({"until_ms": a.START_MS + 500}, 500),
+        ({"item": "wk-b"}, None),
+        ({"agent": "human:kim"}, None),
+    ],
+)
+def test_a_hold_ends_when_its_time_comes_or_its_item_closes(on, over_at):
+    state, _ = folded(a.created(), a.work("held", 10, on=on))
+
+    waiting = [view.open_waits(state, a.START_MS + at, lambda _: True) for at in (499, 500)]
+    closed_item = view.open_waits(state, a.START_MS, lambda _: False)
+
+    assert [bool(found) for found in waiting] == [True, over_at is None]
+    assert bool(closed_item) == ("item" not in on)
+
+
+def test_ticks_stay_when_the_list_of_checks_is_edited():
+    new = a.created(acceptance=["one", "two"])
+    tick = a.work("ticked", 10, check="two", evidence="t.py")
+    edit = a.work("updated", 20, set={"acceptance": ["two", "three"]})
+
+    state, refused = folded(new, tick, edit)
+
+    assert (custody.open_checks(state), refused) == (["three"], [])
+
+
+# -- Random histories -----------------------------------------------------------------
+
+STEPS = st.tuples(
+    st.sampled_from(
+        ["claimed", "submitted", "verified", "handed_off", "accepted", "declined", "released",
+         "closed", "reopened", "renewed", "held"]
+    ),
+    st.sampled_from(AGENTS),
+    st.integers(1, 80),
+    st.sampled_from(["", "s1", "s2"]),
+    st.sampled_from(AGENTS),
+)  # fmt: skip
+
+
+def event_of(step, state, at):
+    """What an agent that looks at the state would write, rightly or wrongly."""
+    verb, by, ttl, session, other = step
+    lease = state.get("claim", {}).get("lease_id", "lease-none")
+    until = a.START_MS + at + ttl
+    mine = {"lease": lease, "session": session}
+    taking = {
+        "lease": f"lease-{at}", "refs": {"resource": "work:wk-a"}, "session": session,
+        "fence": state.get("fence", 0) + 1, "ttl_ms": ttl, "expires_at_ms": until,
+    }  # fmt: skip
+    offered = {"offer": state.get("offer", {}).get("event_id", "none")}
+    judged = {"submission": state.get("submission", {}).get("event_id", "none")}
+    parts = {
+        "claimed": taking,
+        "submitted": mine,
+        "verified": {**judged, "verdict": custody.VERDICTS[ttl % 3], "session": session},
+        "handed_off": {**mine, "to": f"agent:{other}", "expires_at_ms": until},
+        "accepted": {**taking, **offered},
+        "declined": offered,
+        "closed": {"as": "done", **(mine if ttl % 2 else {"session": session})},
+        "reopened": {},
+        "renewed": {**mine, "ttl_ms": ttl, "expires_at_ms": until},
+        "released": mine,
+        "held": {"on": {"agent": f"agent:{other}"}},
+    }[verb]
+    return a.work(verb, at, by, **parts)
+
+
+def holder(state, at_ms):
+    """Who has the item at a moment: its claimer, while the claim runs or it is judged."""
+    claim = state.get("claim")
+    if claim and (state["status"] == "submitted" or arbiter.runs(claim, at_ms)):
+        return claim["agent_id"], claim["lease_id"]
+    return None
+
+
+@given(st.lists(STEPS, max_size=25), st.data())
+def test_an_item_changes_hands_only_by_the_holder_or_by_an_accepted_offer(steps, data):
+    """At every point of every history one agent or nobody has it."""
+    history = [a.created()]
+    state, at = folded(*history)[0], 10
+    for step in steps:
+        at += data.draw(st.integers(1, 30))
+        event = event_of(step, state, at)
+        history.append(event)
+        after, _ = folded(*history)
+        before_it, after_it = holder(state, event.time_ms), holder(after, event.time_ms)
+        if before_it and before_it != after_it:
+            is_theirs = event.agent_id == before_it[0]
+            is_accepted = event.type == "work.accepted" and state["offer"]["to"] == event.agent_id
+            passed = "passed_by" in state.get("submission", {})
+            assert is_theirs or is_accepted or (event.type == "work.closed" and passed)
+        if event.type in ("work.handed_off", "work.declined", "work.held"):
+            assert before_it == after_it
+        if event.type == "work.accepted" and before_it != after_it:
+            assert after["claim"]["fence"] > state.get("fence", 0)
+        state = after
+
+
+@given(st.lists(STEPS, max_size=25), st.data())
+def test_nothing_is_done_without_a_pass_by_another_where_that_is_required(steps, data):
+    history = [REQUIRED, a.created()]
+    state, at = folded(*history)[0], 10
+    for step in steps:
+        at += data.draw(st.integers(1, 30))
+        history.append(event_of(step, state, at))
+        before, state = state, folded(*history)[0]
+        if state["status"] == "closed" and before["status"] != "closed":
+            submission = before["submission"]
+            verdict = before["verdicts"][-1]
+            assert verdict["verdict"] == "pass" or "passed_by" in submission
+            assert submission["passed_by"] != submission["agent_id"]
