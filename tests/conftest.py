@@ -208,6 +208,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help='a skip is a failure, unless its reason begins with "data:"',
     )
+    parser.addoption("--long", action="store_true", help="full sizes where tests have two")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--long"):
+        hypothesis.settings.register_profile(
+            "long", parent=hypothesis.settings.get_profile("coord"), max_examples=2000
+        )
+        hypothesis.settings.load_profile("long")
 
 
 def _forbid_skip(config: pytest.Config, report: Any) -> None:

@@ -6,22 +6,31 @@ sit where two events meet; whatever has no effect on its own is drawn as well.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from coord.core import event as events
 from coord.core.event import Event
 
+# Many small folders come and go: in memory, where there is one to be had.
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 START_MS = 1_767_258_000_000
 # At this wall clock nothing that the strategies draw is quarantined.
 LATE_MS = START_MS + 3_600_000
 SPAN_MS = 40
 Raw = dict[str, Any]
+
+
+def examples(count: int) -> settings:
+    """Hypothesis settings for this many examples; many times that under `--long`."""
+    return settings(max_examples=count * settings.default.max_examples // 100)
 
 
 def id_at(at: int, nth: int = 0) -> str:
@@ -166,7 +175,7 @@ def fields(*needed: str) -> st.SearchStrategy[Raw]:
 CHANGE = st.fixed_dictionaries({"labels": LABELS})
 LINK = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["needs", "needs", "parent", "relates"]),
+        "kind": st.sampled_from(["needs", "needs", "needs", "parent", "waits_for"]),
         "target": st.sampled_from([*ITEMS, "wk-unknown"]),
     }
 )

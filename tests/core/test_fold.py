@@ -1,6 +1,6 @@
 """The laws of the fold (DESIGN §7): order, repeats and strangers change nothing."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core import event as events
@@ -88,7 +88,7 @@ def test_fields_that_this_version_does_not_know_change_nothing(lines, now_ms):
 
 
 @given(odd=st.lists(some.strange(), min_size=1, max_size=3))
-@settings(max_examples=300)
+@some.examples(300)
 def test_no_data_stops_the_fold(odd):
     """Whatever stands in refs and bodies; states stay JSON, and problems have known codes."""
     folded = fold([*some.of(odd), *some.KNOWN], LATE_MS)
@@ -106,7 +106,7 @@ def test_a_problem_names_an_event_that_was_folded(lines, now_ms):
 
 
 @given(lines=some.histories())
-@settings(max_examples=30)
+@some.examples(30)
 def test_the_fold_changes_nothing_that_it_was_given(lines):
     before = bytes_of(lines)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 
 from coord.core.wk import beads, importing, markdown, plain
-from coord.core.wk.importing import Account
+from coord.core.wk.importing import Account, Wanted
 from coord.edge import schemas
 from tests.foreign import (
     CLOSED,
@@ -51,7 +51,8 @@ def test_an_exported_line_adds_nothing_where_it_came_from(record: Record):
 def test_any_plain_line_is_an_item_or_a_fault_and_comes_back_the_same(told: Record, title: str):
     line = {"title": title, **told}
     account = Account("jsonl", plain.NESTED)
-    ((read,),) = importing.collect([(1, line)], plain.read, account) or ((None,),)
+    lines = [(1, line)]
+    ((read,),) = importing.collect(lines, plain.read, account, exported_plain) or ((None,),)
     if read is None:
         assert account.bad[0]["field"] in ("id", "work_id", "title")
         return
@@ -64,6 +65,34 @@ def test_any_plain_line_is_an_item_or_a_fault_and_comes_back_the_same(told: Reco
         schemas.check_draft(draft["type"], draft["refs"], draft["body"])
     assert bring(read, events) == events
     assert same_json(plain.write(item_of(bring(plain.read(shown))), NOW_MS), shown)
+
+
+def exported_plain(read: Wanted) -> Record:
+    return plain.write(importing.after(None, importing.plan(read, None, None)), NOW_MS)
+
+
+def test_an_export_names_items_by_id_even_where_a_title_looks_like_one():
+    lines = [
+        {"title": "soup", "work_id": "wk-a", "links": {"needs": {"table": {}}}},
+        {"title": "table", "work_id": "wk-b", "needs": ["soup", "wk-c"]},
+    ]
+    read_next = plain.Reader(lines)
+
+    soup, table = (ready(read_next(line)) for line in lines)
+
+    assert list(soup.links) == [("needs", "table")]
+    assert list(table.links) == [("needs", "wk-a"), ("needs", "wk-c")]
+
+
+def test_a_plain_field_that_an_export_has_not_is_called_dropped():
+    account = Account("jsonl", plain.NESTED)
+    line = {"title": "A", "due": "2026-03-01", "mood": "fine"}
+
+    importing.collect([(1, line)], plain.read, account, lambda read: {
+        name: value for name, value in exported_plain(read).items() if name != "due_ms"
+    })  # fmt: skip
+
+    assert account.as_json()["fields"]["due"]["dropped"] == 1
 
 
 def test_lines_without_ids_are_found_again_by_their_titles():

@@ -30,7 +30,7 @@ from pathlib import Path
 
 FENCE, END = "```console", "```"
 ANYTHING = "…"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 # What bash prints when a command has ended; no text of ours has this character.
 _ENDED = re.compile(rb"\x1e(\d+)\n")
 

@@ -5,13 +5,16 @@ difference before you keep it. Time and chance stand still, so ids can be told.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from coord.cli import ev, wk
 from tests.tours import console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,3 +53,95 @@ def test_a_transcript_tells_what_happens(
     wrong = [outcome for outcome in outcomes if not outcome.is_as_told]
     differences = [outcome.difference(file.name) for outcome in wrong[:SHOWN]]
     assert not wrong, f"{len(wrong)} of {len(outcomes)} differ\n\n" + "\n\n".join(differences)
+
+
+def verbs(group: click.Command, name: str) -> Iterator[str]:
+    """Every command below a group, as it is typed."""
+    if not isinstance(group, click.Group):
+        yield name
+        return
+    context = click.Context(group)
+    for verb in group.list_commands(context):
+        found = group.get_command(context, verb)
+        assert found, f"{name} lists {verb} and has no such verb"
+        yield from verbs(found, f"{name} {verb}")
+
+
+@pytest.mark.parametrize(("tool", "group"), [("ev", ev.cli), ("wk", wk.cli)])
+def test_every_verb_is_told_in_a_tour(tool: str, group: click.Group):
+    """A verb that no story needs is not needed."""
+    told = [step.command for file in TOURS for step in console.steps(file.read_text("utf-8"))]
+
+    commands = "\n".join(told)
+
+    assert not [verb for verb in verbs(group, tool) if not re.search(rf"\b{verb}\b", commands)]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+TRANSCRIPT = """\
+# A tour
+
+```console
+$ echo one; echo two 17 three
+one
+two … three
+$ cat <<'TEXT'
+> first
+>
+> > third
+> TEXT
+first
+
+> third
+$ seq 9
+1
+…
+9
+$ (exit 3)
+[exit 3]
+$ word=kept
+$ echo $word >&2
+kept
+```
+"""
+
+
+def outcomes_of(text: str, session: console.Session) -> list[console.Outcome]:
+    return [session.run(step) for step in console.steps(text)]
+
+
+def test_a_true_transcript_stays_as_it_is(session: console.Session):
+    """One session, here-documents, both outputs, exit statuses and both placeholders."""
+    outcomes = outcomes_of(TRANSCRIPT, session)
+
+    assert all(outcome.is_as_told for outcome in outcomes)
+    assert console.rewritten(TRANSCRIPT, outcomes) == TRANSCRIPT
+
+
+@pytest.mark.parametrize(
+    ("told", "lie"),
+    [
+        ("two … three", "two … four"), ("9\n$ (exit", "8\n$ (exit"), ("[exit 3]\n", ""),
+        ("first\n\n", "first\n"), ("kept\n```", "kept\n…\nmore\n```"),
+    ],
+)  # fmt: skip
+def test_a_false_transcript_is_told_and_put_right(session: console.Session, told: str, lie: str):
+    """What was true of it keeps its placeholders, other than a lone one."""
+    text = TRANSCRIPT.replace(told, lie)
+
+    outcomes = outcomes_of(text, session)
+
+    wrong = [outcome for outcome in outcomes if not outcome.is_as_told]
+    assert len(wrong) == 1
+    assert "what it printed" in wrong[0].difference("a file")
+    again = console.rewritten(text, outcomes)
+    assert all(outcome.is_as_told for outcome in outcomes_of(again, session))
+    assert ("two … three" in again) == (told != "two … three")
+
+
+def test_a_command_that_ends_the_session_is_named(session: console.Session):
+    with pytest.raises(AssertionError, match="ended the session"):
+        session.run(console.Step(1, 1, "exit 0", ()))

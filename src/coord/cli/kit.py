@@ -174,8 +174,12 @@ class Call:
 _SAID = {
     "config.set": ("key", "value"),
     "work.closed": ("as",),
+    "work.handed_off": ("to",),
+    "work.held": ("on",),
     "work.linked": ("kind", "target"),
+    "work.ticked": ("check",),
     "work.unlinked": ("kind", "target"),
+    "work.verified": ("verdict",),
 }
 
 

@@ -223,3 +223,48 @@ def account(row: Row) -> None:
     for work_id in row["held"]:
         console.print(text(f"{work_id} is claimed: not closed by this import", "yellow"))
     console.print(text("the account balances" if row["balances"] else "SOMETHING WAS DROPPED"))
+
+
+def causes(rows: Iterable[Row]) -> None:
+    """Events indented by their depth, if they have one; and commits."""
+    console = _console()
+    for row in rows:
+        indent = text("  " * row.get("depth", 0))
+        console.print(joined(indent, _cause_line(row)))
+
+
+def _cause_line(row: Row) -> Text:
+    if "commit" in row:
+        when = units.show_instant(row["at_ms"])
+        return joined(
+            text(f"{when} ", "dim"),
+            text(f"{row['author']} ", "cyan"),
+            text(f"commit {row['commit'][:12]} {row['subject']} {' '.join(row['work'])}"),
+        )
+    if row.get("seen") or row.get("unknown"):
+        word = "seen above" if row.get("seen") else "not known here"
+        return text(f"{row['event_id']} ({word})", "dim")
+    return event_line(row)
+
+
+def changes(rows: Iterable[Row]) -> None:
+    """What changed between two points, a line per field."""
+    console = _console()
+    for row in rows:
+        console.print(text(f"{row.get('work_id', row.get('agent_id'))} {row['change']}", "bold"))
+        for name, change in row["fields"].items():
+            shown = f"{change.get('from', '(none)')} → {change.get('to', '(none)')}"
+            console.print(joined(text(f"  {name}: ", "dim"), text(shown)))
+
+
+def sections(rows: Iterable[Row]) -> None:
+    """Rows under the names of their sections: who, what, since when, why."""
+    console = _console()
+    section = ""
+    for row in rows:
+        if row["section"] != section:
+            section = row["section"]
+            console.print(text(section, "bold"))
+        named = " ".join(str(row[key]) for key in ("work_id", "agent_id", "title") if key in row)
+        since = f"  {units.show_instant(row['since_ms'])} "
+        console.print(joined(text(since, "dim"), text(named), text(f": {row['reason']}", "dim")))

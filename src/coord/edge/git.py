@@ -5,6 +5,7 @@ runner, for importing subprocess or GitPython costs more than git's whole answer
 """
 
 import os
+from typing import Any
 
 Environment = dict[str, str]
 
@@ -68,3 +69,56 @@ def is_commit(text: str, folder: str) -> str:
 def reaches(commit: str, folder: str) -> bool:
     """Whether a commit is part of the history of what is checked out in a folder."""
     return run(["merge-base", "--is-ancestor", commit, "HEAD"], folder)[0] == 0
+
+
+# Between the parts of a commit, and after each.
+_PART, _END = "\x1f", "\x1e"
+_COMMIT = "%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:key=Work,valueonly,separator=%x20)%x1e"
+
+
+def commits(arguments: list[str], folder: str) -> list[dict[str, Any]]:
+    """What `git log ARGUMENTS` finds: {commit, at_ms, author, subject, work}, newest first.
+
+    work: the items that the trailers `Work: ID` name.
+    """
+    _, output = run(["log", f"--format={_COMMIT}", *arguments], folder)
+    found = []
+    for entry in output.decode(errors="replace").split(_END)[:-1]:
+        commit, seconds, author, subject, work = entry.strip("\n").split(_PART)
+        row = {"commit": commit, "at_ms": int(seconds) * 1000, "author": author}
+        found.append({**row, "subject": subject, "work": work.replace(",", " ").split()})
+    return found
+
+
+def commits_of(path: str, folder: str, limit: int) -> list[dict[str, Any]]:
+    """The commits that changed a file, also under earlier names; all with limit 0."""
+    newest = [f"--max-count={limit}"] if limit else []
+    return commits([*newest, "--follow", "--", path], folder)
+
+
+def path_in_tree(path: str, folder: str) -> str:
+    """A path, given from a folder, as it is called from the top of that working tree."""
+    _, prefix = run(["rev-parse", "--show-prefix"], folder)
+    start = os.fsdecode(prefix.rstrip(b"\n"))
+    if os.path.isabs(path):
+        path = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+    return os.path.normpath(os.path.join(start, path))
+
+
+def hook_path(name: str, folder: str) -> str:
+    """Where git looks for a hook, core.hooksPath included; "" outside a repository."""
+    status, output = run(["rev-parse", "--git-path", f"hooks/{name}"], folder)
+    return "" if status else os.path.join(folder, os.fsdecode(output.rstrip(b"\n")))
+
+
+def comment_char(folder: str) -> str:
+    """What begins a comment in a commit message; "" where git chooses it itself."""
+    _, output = run(["config", "--get", "core.commentChar"], folder)
+    found = output.decode(errors="replace").strip() or "#"
+    return "" if found == "auto" else found
+
+
+def add_trailer(file: str, trailer: str, folder: str) -> bool:
+    """Add `Key: value` to a commit message's file unless that key is there; whether it went."""
+    words = ["interpret-trailers", "--in-place", "--if-exists", "doNothing", "--trailer", trailer]
+    return run([*words, file], folder)[0] == 0

@@ -42,7 +42,7 @@ def init(call: kit.Call, inline: bool) -> None:
     else:
         made += store.exclude(place, _EXCLUDES)
     row = {"store": place.store, "inline": inline, "made": made}
-    if call.for_people:
+    if call.for_people and not call.quiet:
         click.echo(kit.plain(f"{place.store}: {'made' if made else 'already there'}"))
         for path in made:
             click.echo(kit.plain(f"  {path}"))

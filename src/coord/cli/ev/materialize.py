@@ -1,51 +1,51 @@
-"""`ev materialize`: the folded state, from the store or from a pipe."""
+"""`ev materialize` and `ev diff`: the folded state, from the store or a pipe, now or then."""
 
-import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from coord.cli import kit
+from coord.cli import kit, naming
+from coord.core import diff as changes
 from coord.core import event as events
-from coord.core import fold, registry
+from coord.core import fold
 from coord.core.problem import State
-from coord.core.wk import view
 from coord.edge import piped
-
-_NEWEST = "~"
+from coord.edge.index import Index
+from coord.errors import NO, Refusal
 
 
 @kit.command("materialize")
 @click.argument("what", type=click.Choice(["work", "agents"]))
 @click.argument("source", required=False, metavar="[-]", type=click.Choice(["-"]))
+@click.option("--at", metavar="WHEN", help="As of an EVENT_ID or a TIME, up to and with it.")
 @click.option("--format", "form", type=click.Choice(["json", "md"]), default="json",
               help="JSON Lines, or Markdown to read.")  # fmt: skip
-def materialize(call: kit.Call, what: str, source: str | None, form: str) -> None:
+def materialize(call: kit.Call, what: str, source: str | None, at: str | None, form: str) -> None:
     """Print the state that the events fold to: one line per work item or agent.
 
     With - it folds the lines on stdin and reads nothing else; their order, and lines
     that come twice, change nothing. Both ways give the same bytes:
     cat .coord/*/*.jsonl | ev materialize work -
 
+    With --at it is the state from the events up to then, by event_id, whoever wrote
+    them and whenever they arrived here; what had expired or was ready is judged as of
+    then.
+
     \b
-    Exits: 2 usage.
-    Example: ev materialize work --format md > BACKLOG.md
+    Exits: 2 usage; 3 --at fits no event.
+    Example: ev materialize work --at '1d ago' --format md > BACKLOG.md
     """
-    states, now_ms = _from_pipe(call) if source else _from_store(call)
-    if what == "agents":
-        rows = list(_agents(states))
-        lines = (f"- {_line(row)}" for row in rows)
-    else:
-        rows = list(_items(states, now_ms))
-        lines = (line for line in _markdown(states, now_ms))
-    if form == "md":
-        for line in lines:
-            click.echo(line)
+    states, now_ms = _from_pipe(call, at) if source else _from_store(call, at)
+    rows = changes.rows_of(what, states, now_ms).values()
+    if form == "json":
+        for row in rows:
+            kit.out(row)
         return
-    for row in rows:
-        kit.out(row)
+    lines = (f"- {_line(row)}" for row in rows) if what == "agents" else _markdown(states, now_ms)
+    for line in lines:
+        click.echo(line)
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -65,49 +65,73 @@ def _markdown(states: Mapping[str, State], now_ms: int) -> Iterator[str]:
     yield from markdown.write(items, now_ms)
 
 
-def _from_store(call: kit.Call) -> tuple[Mapping[str, State], int]:
+def _from_store(call: kit.Call, at: str | None) -> tuple[Mapping[str, State], int]:
     with call.reading() as known:
+        if at is not None:
+            return _as_of(known, _point(call, known, at))
         now_ms = call.query_now(known)
         return {**dict(known.states("work")), **dict(known.states("agent"))}, now_ms
 
 
-def _from_pipe(call: kit.Call) -> tuple[Mapping[str, State], int]:
+def _as_of(known: Index, point: changes.Point) -> tuple[Mapping[str, State], int]:
+    from coord.edge.index import past
+
+    return past.states(known, point.before), point.now_ms
+
+
+def _point(call: kit.Call, known: Index, text: str) -> changes.Point:
+    """A point, whose event may be named by a unique prefix."""
+    try:
+        return changes.point(text, call.now_ms)
+    except Refusal:
+        if not known.matching_ids(text.upper(), 1):
+            raise
+    return changes.point(naming.event_id(known, text), call.now_ms)
+
+
+def _from_pipe(call: kit.Call, at: str | None) -> tuple[Mapping[str, State], int]:
     found = piped.trusted(sys.stdin.buffer)
+    if at is not None:
+        point = changes.point(at, call.now_ms)
+        earlier = [e for e in found if e.event_id < point.before]
+        return fold.fold(earlier, call.now_ms).states, point.now_ms
     horizon = events.horizon(call.now_ms)
     newest = max((e.event_id for e in found if e.event_id < horizon), default="")
     now_ms = max(call.now_ms, events.time_of(newest)) if newest else call.now_ms
     return fold.fold(found, call.now_ms).states, now_ms
 
 
-def _items(states: Mapping[str, State], now_ms: int) -> Iterator[dict[str, Any]]:
-    is_open = functools.partial(_is_open, states)
-    for entity in sorted(states):
-        if entity.startswith("work/"):
-            yield view.whole(states[entity], now_ms, is_open)
+@kit.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="[B]", required=False)
+@click.option("--agents", is_flag=True, help="Of the agents instead of the work items.")
+def diff(call: kit.Call, first: str, second: str | None, agents: bool) -> int:
+    """Print what changed from A to B: one line per work item that differs.
+
+    A and B are EVENT_IDs or TIMEs as --at of `ev materialize` takes them; without B it
+    is up to now. A line has the id, `change` (added, removed, changed) and `fields`,
+    each with `from` and `to`; what expired or became ready in between counts too.
+
+    \b
+    Exits: 1 nothing changed; 2 A or B is neither; 3 a prefix fits several events.
+    Example: ev diff '1d ago'
+    """
+    what = "agents" if agents else "work"
+    with call.reading() as known:
+        end = _point(call, known, second) if second else _present(call, known)
+        points = (_point(call, known, first), end)
+        before, after = (changes.rows_of(what, *_as_of(known, point)) for point in points)
+    name = changes.NAMES[what]
+    rows = list(changes.diff(name, before, after))
+    call.emit(rows, _table, ident=name)
+    return 0 if rows else NO
 
 
-def _is_open(states: Mapping[str, State], work_id: str) -> bool | None:
-    state = states.get(f"work/{work_id}")
-    return None if state is None else state["status"] != "closed"
+def _present(call: kit.Call, known: Index) -> changes.Point:
+    return changes.Point("~", call.query_now(known))
 
 
-def _agents(states: Mapping[str, State]) -> Iterator[dict[str, Any]]:
-    world = _Folded(states)
-    for entity in sorted(states):
-        if entity.startswith("agent/"):
-            row = registry.view(states[entity], world, _NEWEST)
-            if "paused" in row or row["agent_id"] != registry.EVERYBODY:
-                yield row
+def _table(rows: list[Any]) -> None:
+    from coord.cli import tables
 
-
-class _Folded:
-    """A `World` over folded states."""
-
-    def __init__(self, states: Mapping[str, State]) -> None:
-        self._states = states
-
-    def state(self, entity: str) -> State:
-        return self._states.get(entity, {})
-
-    def keyed(self, event: events.Event) -> Sequence[events.Event]:
-        return ()
+    tables.changes(rows)

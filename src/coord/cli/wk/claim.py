@@ -145,15 +145,17 @@ def default_ttl_ms(desk: Desk) -> int:
 
 
 def _held(desk: Desk, work_id: str) -> State:
-    """The item's state, if its claim is the actor's."""
+    """The item's state, if its claim is the actor's, of this session."""
     state = desk.state(f"work/{work_id}")
     author, held = desk.author, state.get("claim")
     if held is None:
         raise Refusal(
             "not_held", f"{work_id} is not claimed", f"wk claim {work_id}", work_id=work_id
         )
-    if held["agent_id"] != author.agent_id:
+    if (held["agent_id"], held["session_id"]) != (author.agent_id, author.session_id):
         hint = "a person, or the agent's owner, may break it: wk release --break --why TEXT"
+        if held["agent_id"] == author.agent_id:
+            hint = f"another session of yours: wk claim {work_id} --take-over"
         raise Refusal(
             "not_held", arbiter.held_text(held), hint, work_id=work_id, holder=held["agent_id"]
         )

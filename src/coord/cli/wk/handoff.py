@@ -110,8 +110,10 @@ def _acceptance(
 
 
 def _say_accepted(raw: kit.Row) -> str:
-    until = units.show_instant(raw["body"]["expires_at_ms"])
-    return f"{raw['refs']['work_id']} is yours until {until} (fence {raw['body']['fence']})"
+    body = raw["body"]
+    until = units.show_instant(body["expires_at_ms"])
+    how = f"fence {body['fence']}, confirmed: {body['confirmed']}"
+    return f"{raw['refs']['work_id']} is yours until {until} ({how})"
 
 
 @kit.command("decline", writes=True)

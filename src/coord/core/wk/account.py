@@ -1,9 +1,9 @@
 """Reading a whole file, and the account of where each of its fields went.
 
 Every field of every line is in the account once: kept as one of ours, kept in `extra`,
-or dropped. Nothing is believed: where a format can be written back, each line is
-planned, folded and written again, and a field that does not come back is dropped,
-whatever the reader said of it.
+or dropped. Nothing is believed: each line is planned, folded and written again, as an
+export would. What is written is the same line, or, read once more, wants the same; else
+the fields that differ are dropped, whatever the reader said of them.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coord.core.wk.wanted import Fault, Wanted, digest
+from coord.core.wk.wanted import Fault, Wanted, digest, wants_the_same
 
 Record = Mapping[str, Any]
 Reader = Callable[[Record], Wanted | Fault]
@@ -41,18 +41,16 @@ class Account:
     repeated: list[dict[str, Any]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
 
-    def take(self, record: Record, wanted: Wanted, again: Record | None) -> None:
-        """Enter one line. again: what an export gives back, where that can be asked."""
+    def take(self, record: Record, wanted: Wanted, lost: Iterable[str] = ()) -> None:
+        """Enter one line. lost: its fields that an export would not give back."""
         for name, value in record.items():
             if name in self.nested and isinstance(value, list) and value:
                 for entry in value:
                     self.present.update(_fields_of(name, entry))
             else:
                 self.present[name] += 1
-        lost = _lost(record, wanted, again) if again is not None else ()
         for name, place in wanted.placed:
-            is_lost = name.partition(".")[0] in lost
-            self.places[name, "dropped" if is_lost else place] += 1
+            self.places[name, "dropped" if name.partition(".")[0] in lost else place] += 1
 
     def fault(self, line: int, fault: Fault) -> None:
         """Enter a line that is not imported."""
@@ -92,12 +90,12 @@ def _fields_of(name: str, entry: object) -> list[str]:
     return [f"{name}.{part}" for part in entry] if isinstance(entry, Mapping) else [name]
 
 
-def _lost(record: Record, wanted: Wanted, again: Record) -> set[str]:
-    """The fields that an export would not give back as they were, or would invent."""
-    if digest(again) == wanted.sha256:
+def _lost(record: Record, wanted: Wanted, again: Record, read: Reader) -> set[str]:
+    """The fields of a line that an export of it has not, or has otherwise."""
+    if digest(again) == wanted.sha256 or wants_the_same(wanted, read(again)):
         return set()
-    there, here = ({name: digest(value) for name, value in one.items()} for one in (record, again))
-    return {name for name in {*there, *here} if there.get(name) != here.get(name)}
+    there, here = ({n: digest(value) for n, value in one.items()} for one in (record, again))
+    return {name for name in there if there[name] != here.get(name)}
 
 
 def collect(
@@ -119,7 +117,8 @@ def collect(
             account.fault(number, wanted)
             continue
         assert isinstance(record, Mapping)
-        account.take(record, wanted, again(wanted) if again is not None else None)
+        lost = _lost(record, wanted, again(wanted), read) if again is not None else set()
+        account.take(record, wanted, lost)
         versions.setdefault(wanted.work_id, []).append(wanted)
         numbers.setdefault(wanted.work_id, []).append(number)
     for work_id, found in numbers.items():

@@ -49,13 +49,14 @@ def plan(
     base: Wanted | None,
     now_ms: int | None = None,
     agent_id: str = "",
+    session_id: str = "",
 ) -> list[Draft]:
     """The events that bring an item to what a file wants; [] when there is nothing to do.
 
     current: the item's state, None when there is no such item.
     base: `last_imported` of the item's events.
-    now_ms, agent_id: when, and who imports: they decide whether a claim stands in the
-    way. Without them any claim does.
+    now_ms, agent_id, session_id: when, and who imports: they decide whether a claim
+    stands in the way. Without them any claim does.
     """
     if not current:
         return _sealed(wanted, _new(wanted), wanted.updated_at_ms, wanted.sha256)
@@ -63,7 +64,7 @@ def plan(
         return []
     before = base or _nothing(wanted)
     first, last = _endings(wanted, before, current)
-    held = bool(first or last) and _is_held(current, now_ms, agent_id)
+    held = bool(first or last) and _is_held(current, now_ms, (agent_id, session_id))
     fitted = _fitted(wanted, before, current)
     drafts = [
         *([] if held else first),
@@ -87,6 +88,7 @@ def plan_versions(
     base: Wanted | None,
     now_ms: int | None = None,
     agent_id: str = "",
+    session_id: str = "",
 ) -> list[Draft]:
     """`plan` for all lines of a file that share an id: each is a version of the one before.
 
@@ -95,14 +97,13 @@ def plan_versions(
     known = (current or {}).get("imported", {}).get("sha256")
     shas = [version.sha256 for version in versions]
     start = len(shas) - shas[::-1].index(known) if known in shas else 0
-    drafts = plan(versions[start], current, base, now_ms, agent_id) if start < len(shas) else []
-    step = drafts
-    for version in versions[start + 1 :]:
-        base = advanced(base, current, step)
-        current = after(current, step)
-        # The ids in `base` are not minted yet: nobody can have seen them.
-        step = [_without_base(one) for one in plan(version, current, base, now_ms, agent_id)]
-        drafts = drafts + step
+    who = now_ms, agent_id, session_id
+    drafts: list[Draft] = []
+    for version in versions[start:]:
+        step = plan(version, current, base, *who)
+        base, current = advanced(base, current, step), after(current, step)
+        # The ids in a later step's `base` are not minted yet: nobody can have seen them.
+        drafts.extend(map(_without_base, step) if drafts else step)
     return drafts
 
 
@@ -112,12 +113,13 @@ def is_held_back(
     base: Wanted | None,
     now_ms: int | None = None,
     agent_id: str = "",
+    session_id: str = "",
 ) -> bool:
     """Whether a claim keeps this import from closing or deleting the item."""
     if not current or current.get("imported", {}).get("sha256") == wanted.sha256:
         return False
     first, last = _endings(wanted, base or _nothing(wanted), current)
-    return bool(first or last) and _is_held(current, now_ms, agent_id)
+    return bool(first or last) and _is_held(current, now_ms, (agent_id, session_id))
 
 
 def _nothing(wanted: Wanted) -> Wanted:
@@ -339,9 +341,9 @@ def _ended_as(version: Wanted, current: Mapping[str, Any]) -> bool:
     return says(without_none(here), version.closed)
 
 
-def _is_held(current: Mapping[str, Any], now_ms: int | None, agent_id: str) -> bool:
+def _is_held(current: Mapping[str, Any], now_ms: int | None, who: tuple[str, str]) -> bool:
     claim = current.get("claim")
-    if claim is None or claim["agent_id"] == agent_id:
+    if claim is None or (claim["agent_id"], claim["session_id"]) == who:
         return False
     return now_ms is None or arbiter.runs(claim, now_ms)
 
@@ -351,11 +353,12 @@ def _is_known(draft: Draft, current: Mapping[str, Any], updated_at_ms: int | Non
     if draft["type"] != "work.updated":
         return False
     body = draft["body"]
-    values = item_fields.stored(body.get("set", {}))
+    values = body.get("set", {})
+    here = {**current, "acceptance": [check["text"] for check in current.get("acceptance", ())]}
     labels = set(current["labels"])
     return (
         updated_at_ms in (None, current["updated_at_ms"])
-        and all(same(current.get(name), value) for name, value in values.items())
+        and all(same(here.get(name), value) for name, value in values.items())
         and not body.get("unset")
         and labels.issuperset(body.get("add", {}).get("labels", []))
         and labels.isdisjoint(body.get("remove", {}).get("labels", []))

@@ -239,7 +239,7 @@ def _deleted(state: State, event: Event, world: World) -> Patch | Problem:
 
 def _link_named(event: Event) -> tuple[str, str] | None:
     kind, target = event.body.get("kind"), event.body.get("target")
-    if not isinstance(kind, str) or not isinstance(target, str):
+    if not (isinstance(kind, str) and fields.WORD.fullmatch(kind) and isinstance(target, str)):
         return None
     return kind, target
 
@@ -247,7 +247,7 @@ def _link_named(event: Event) -> tuple[str, str] | None:
 def _linked(state: State, event: Event, world: World) -> Patch | Problem:
     named = _link_named(event)
     if named is None:
-        return parts.bad(event, "kind or target is not a text")
+        return parts.bad(event, "kind is not a lower-case word, or target not a text")
     kind, target = named
     if target == state["work_id"]:
         return Problem(event.event_id, "cycle", f"{target} cannot be linked to itself")
@@ -264,7 +264,7 @@ def _linked(state: State, event: Event, world: World) -> Patch | Problem:
 def _unlinked(state: State, event: Event, world: World) -> Patch | Problem:
     named = _link_named(event)
     if named is None:
-        return parts.bad(event, "kind or target is not a text")
+        return parts.bad(event, "kind is not a lower-case word, or target not a text")
     kind, target = named
     links = state.get("links", {})
     left = {name: entry for name, entry in links.get(kind, {}).items() if name != target}

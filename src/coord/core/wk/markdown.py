@@ -77,7 +77,7 @@ def _item(item: Item, now_ms: int) -> Iterator[str]:
     for name, value in _facts(item, status):
         yield f"  - {name}: {value}"
     for check in item.get("acceptance", []):
-        yield f"  - check: {inline(check['text'])}"
+        yield f"  - [{'x' if 'ticked' in check else ' '}] {inline(check['text'])}"
     if "description" in item:
         yield from _block(item["description"])
     for said in item.get("comments", []):

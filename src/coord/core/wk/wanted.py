@@ -21,7 +21,7 @@ LABEL_CHARS = 100
 # this many bytes is never moved out.
 NAME_BYTES = 255
 WHY_CHARS = 4000
-CHECKS_CHARS = 4000
+CHECKS_CHARS = 16_000
 # The one name in `extra` that readers, plan and writers share: {absent, withdrawn,
 # comment_id, value}. `absent`: fields that the line lacked although an item always has
 # them. `withdrawn`: comments that a later version of the file no longer had. `comment_id`:
@@ -92,6 +92,24 @@ def says(here: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
     """
     return here.keys() - _UNTOLD <= told.keys() and all(
         same(here.get(name), value) for name, value in told.items()
+    )
+
+
+def wants_the_same(told: Wanted, again: Wanted | Fault) -> bool:
+    """Whether another reading of an item wants all that one wants, who and when it tells too."""
+    if isinstance(again, Fault) or told.work_id != again.work_id:
+        return False
+    ends = [(told.closed, again.closed), (told.deleted, again.deleted)]
+    return (
+        same(told.fields, again.fields)
+        and says(again.created, told.created)
+        and told.updated_at_ms in (None, again.updated_at_ms)
+        and all((one is None) == (other is None) for one, other in ends)
+        and all(says(other, one) for one, other in ends if one is not None and other is not None)
+        and told.links.keys() == again.links.keys()
+        and told.comments.keys() == again.comments.keys()
+        and all(says(again.links[name], link) for name, link in told.links.items())
+        and all(says(again.comments[name], said) for name, said in told.comments.items())
     )
 
 

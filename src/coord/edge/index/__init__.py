@@ -79,6 +79,21 @@ class Index(Lookup):
             self.connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
         self._database.lock(exclusive=False)
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction that adds to the index what can be found again.
+
+        Raises `Changed` when another process made the index anew in between.
+        """
+        self._database.lock(exclusive=True)
+        try:
+            if not self._database.is_good():
+                raise reading.Changed("the index was made anew by another process")
+            with self._database.writing():
+                yield
+        finally:
+            self._database.lock(exclusive=False)
+
     def close(self) -> None:
         """Let the file and its lock go."""
         self.close_files()

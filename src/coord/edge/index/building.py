@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from coord.core import causes, fold
 from coord.core import event as events
-from coord.core import fold
 from coord.core.event import Event
 from coord.core.problem import Problem, State
 from coord.edge import journal
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _INSERT_EVENT = (
-    "INSERT INTO event(id, e, seg, offset, size, type, agent, key) VALUES(?,?,?,?,?,?,?,?)"
+    "INSERT INTO event(n, id, e, seg, offset, size, type, agent, key) VALUES(?,?,?,?,?,?,?,?,?)"
 )
+_INSERT_CAUSE = "INSERT OR IGNORE INTO cause VALUES(?,?)"
 Raw = Mapping[str, Any]
 
 
@@ -82,6 +83,8 @@ class Builder:
         first = group[0]
         named = (first.tool, first.writer)
         where = "SELECT seg FROM segment WHERE tool=? AND writer=?"
+        rows = f"SELECT n FROM event WHERE seg IN ({where})"
+        self.sql.execute(f"DELETE FROM cause WHERE n IN ({rows})", named)
         self.sql.execute(f"DELETE FROM event WHERE seg IN ({where})", named)
         for table in ("damage", "segment", "journal"):
             self.sql.execute(f"DELETE FROM {table} WHERE tool=? AND writer=?", named)
@@ -101,7 +104,10 @@ class Builder:
                 (segment.tool, segment.writer, seq, segment.path, offset, code, message),
             )
         if self._fresh is None:
-            self.sql.executemany(_INSERT_EVENT, (self._row(line, seg) for line in found.lines))
+            first = self._next_number()
+            numbered = list(enumerate(found.lines, first))
+            self.sql.executemany(_INSERT_EVENT, (self._row(n, line, seg) for n, line in numbered))
+            self.sql.executemany(_INSERT_CAUSE, _causes(numbered))
             return
         for line in found.lines:
             self._add_fresh(line, seg)
@@ -115,13 +121,18 @@ class Builder:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _row(self, line: Line, seg: int) -> tuple[Any, ...]:
+    def _next_number(self) -> int:
+        row = self.sql.execute("SELECT max(n) FROM event").fetchone()
+        return int(row[0] or 0) + 1
+
+    def _row(self, number: int, line: Line, seg: int) -> tuple[Any, ...]:
         raw = line.raw
         assert raw is not None
         entity = events.entity_of(raw)
         kind = self._name(raw["type"])
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return (
+            number,
             raw["event_id"],
             self._entity(entity) if entity else None,
             seg,
@@ -171,7 +182,9 @@ class Builder:
         same_id = self.sql.execute(
             "SELECT n FROM event WHERE id=? LIMIT 1", (event.event_id,)
         ).fetchone()
-        self.sql.execute(_INSERT_EVENT, self._row(line, seg))
+        number = self._next_number()
+        self.sql.execute(_INSERT_EVENT, self._row(number, line, seg))
+        self.sql.executemany(_INSERT_CAUSE, _causes([(number, line)]))
         if same_id:
             self._settle_id(event.event_id)
             return
@@ -207,6 +220,7 @@ class Builder:
         for event, row in variants:
             if row is not keeper:
                 self.sql.execute("DELETE FROM event WHERE n=?", (row[0],))
+                self.sql.execute("DELETE FROM cause WHERE n=?", (row[0],))
             if row[4]:
                 self._refold.add(row[4])
             if event.key:
@@ -371,3 +385,12 @@ class Builder:
 
 def _id_of(event: Event) -> str:
     return event.event_id
+
+
+def _causes(numbered: Iterable[tuple[int, Line]]) -> Iterator[tuple[int, str]]:
+    """The events that made these happen: (number, parent)."""
+    for number, line in numbered:
+        assert line.raw is not None
+        if "cause" in line.raw or "links" in line.raw:
+            for parent in causes.of(line.raw):
+                yield number, parent

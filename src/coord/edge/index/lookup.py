@@ -148,6 +148,14 @@ class Lookup:
         )
         return [row[0] for row in rows]
 
+    def caused_by(self, event_id: str) -> list[Mapping[str, Any]]:
+        """The events that name this one as a cause, by event id."""
+        rows = self.connection.execute(
+            "SELECT seg, offset, size FROM cause JOIN event USING(n) WHERE parent=? ORDER BY id",
+            (event_id,),
+        )
+        return list(self.events_at(rows.fetchall()))
+
     def of_entity(self, entity: str) -> list[Event]:
         """The folded events of an entity, by event id."""
         rows = self.connection.execute(

@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 3
+FORMAT = 5
 DIRTY = -1
 
 TABLES = """
@@ -22,6 +22,7 @@ CREATE TABLE name(i INTEGER PRIMARY KEY, text TEXT UNIQUE, events INTEGER);
 CREATE TABLE event(
   n INTEGER PRIMARY KEY, id TEXT, e INTEGER, seg INTEGER, offset INTEGER, size INTEGER,
   type INTEGER, agent INTEGER, key TEXT);
+CREATE TABLE cause(n INTEGER, parent TEXT, PRIMARY KEY(n, parent)) WITHOUT ROWID;
 CREATE TABLE entity(e INTEGER PRIMARY KEY, name TEXT UNIQUE, last TEXT, state BLOB);
 CREATE TABLE problem(e INTEGER, event_id TEXT, code TEXT, message TEXT, stands INTEGER);
 CREATE TABLE damage(
@@ -33,6 +34,7 @@ CREATE TABLE item(
   created_by TEXT, external_ref TEXT, resolution TEXT, title TEXT);
 CREATE TABLE link(e INTEGER, kind TEXT, target TEXT);
 CREATE TABLE label(e INTEGER, label TEXT);
+CREATE TABLE searched(e INTEGER PRIMARY KEY);
 """
 
 # What is still to be done is a small part of all items: its indexes hold that part alone,
@@ -42,6 +44,7 @@ INDEXES = """
 CREATE INDEX event_id ON event(id);
 CREATE INDEX event_entity ON event(e);
 CREATE INDEX event_key ON event(key) WHERE key IS NOT NULL;
+CREATE INDEX cause_parent ON cause(parent);
 CREATE INDEX problem_entity ON problem(e);
 CREATE INDEX item_next ON item(
   priority, created_ms, work_id, status, live, claim_until, defer_ms, needs)

@@ -6,17 +6,20 @@ that it needs is still to be done. A need that no clone knows blocks nothing.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from coord.core.problem import State
 
+# A row of `link` that is no link: what an item was put on hold for. No kind looks so.
+_WAITS_FOR = ":waits_for"
 BLOCKED = (
     "needs > 0 AND EXISTS(SELECT 1 FROM link"
     " JOIN item AS need INDEXED BY item_undone ON need.work_id = link.target"
-    " WHERE link.e = item.e AND link.kind IN ('needs', 'waits_for') AND need.status != 'closed')"
+    f" WHERE link.e = item.e AND link.kind IN ('needs', '{_WAITS_FOR}')"
+    " AND need.status != 'closed')"
 )
 # `defer_ms` of an item that waits for an agent or a URL: no time ends that.
 NEVER_MS = 1 << 62
@@ -84,7 +87,8 @@ class Query(NamedTuple):
 def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool) -> None:
     """Write one item's rows; `is_new` says that it has none yet."""
     if not is_new:
-        for table in ("item", "link", "label"):
+        # Without its mark in `searched` the next search reads the item again.
+        for table in ("item", "link", "label", "searched"):
             sql.execute(f"DELETE FROM {table} WHERE e=?", (number,))
     if not state:
         return
@@ -105,7 +109,7 @@ def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool)
     for kind, targets in links.items():
         rows = [(number, kind, target) for target in targets]
         sql.executemany("INSERT INTO link VALUES(?,?,?)", rows)
-    waits = [(number, "waits_for", target) for target in waits_for(state)]
+    waits = [(number, _WAITS_FOR, target) for target in waits_for(state)]
     sql.executemany("INSERT INTO link VALUES(?,?,?)", waits)
     if state["labels"]:
         labels = [(number, label) for label in state["labels"]]
@@ -183,7 +187,8 @@ def statuses(sql: sqlite3.Connection, work_ids: Sequence[str]) -> dict[str, str]
 def linked_to(sql: sqlite3.Connection, work_id: str) -> list[tuple[str, str]]:
     """The items that link to this one: (kind, work_id), sorted."""
     rows = sql.execute(
-        "SELECT kind, work_id FROM link JOIN item USING(e) WHERE target = ? ORDER BY kind, work_id",
+        "SELECT ltrim(kind, ':') AS kind, work_id FROM link JOIN item USING(e) WHERE target = ?"
+        " ORDER BY kind, work_id",
         (work_id,),
     )
     return rows.fetchall()
@@ -208,6 +213,43 @@ def all_links(sql: sqlite3.Connection, kind: str) -> Iterator[tuple[str, str]]:
         " ORDER BY item.work_id, link.target",
         (kind,),
     )
+
+
+def every_link(sql: sqlite3.Connection, kind: str) -> Iterator[tuple[str, str]]:
+    """Every link of a kind, but those of deleted items."""
+    yield from sql.execute(
+        "SELECT item.work_id, link.target FROM link JOIN item USING(e)"
+        " WHERE link.kind = ? AND item.deleted = 0 ORDER BY item.work_id, link.target",
+        (kind,),
+    )
+
+
+def titles(sql: sqlite3.Connection, work_ids: Iterable[str]) -> dict[str, str]:
+    """The titles of those items that are known."""
+    found = {}
+    for work_id in work_ids:
+        row = sql.execute("SELECT title FROM item WHERE work_id = ?", (work_id,)).fetchone()
+        if row:
+            found[work_id] = row[0]
+    return found
+
+
+def contested(sql: sqlite3.Connection) -> list[State]:
+    """The items, not deleted, with values that lost a concurrent edit, by id."""
+    # The byte search leaves few; what it finds may still be somebody's text.
+    rows = sql.execute(
+        "SELECT state FROM entity JOIN item USING(e)"
+        " WHERE instr(state, CAST('\"conflicts\":[' AS BLOB)) AND item.deleted = 0"
+        " ORDER BY work_id"
+    )
+    states = [orjson.loads(row[0]) for row in rows]
+    return [state for state in states if state.get("conflicts")]
+
+
+def needs_among(sql: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Who waits for whom among what is still to be done: needs, and holds for an item."""
+    for kind in ("needs", _WAITS_FOR):
+        yield from all_links(sql, kind)
 
 
 def next_boundary(sql: sqlite3.Connection, now_ms: int) -> int | None:

@@ -7,7 +7,8 @@ Two ways to say it, read alike and freely mixed:
                 found_from, duplicates (ids, or titles of other lines), comments
                 (texts, or {text, by, at})
     exported    what `write` gives: the same with `due_ms`, `defer_until_ms`, `links`,
-                `created_at_ms`, …, so that nothing is lost; a claim stays with its store
+                `created_at_ms`, …, so that an import makes the same item;
+                claims, ticks and verdicts stay with their store
 
     status      open · closed, done, wontdo, duplicate, obsolete · deleted, with `deleted`
                 any other word stays in `extra`, claimed and submitted as in_progress

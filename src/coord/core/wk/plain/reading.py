@@ -93,6 +93,7 @@ def _read_line(record: Record, work_id: str, target_of: TargetOf) -> Wanted:
     reading.columns({**words.FIELDS, **words.CLOSED} if has_ended else words.FIELDS, words.APART)
     _read_ids(reading)
     _read_labels(reading)
+    _read_checks(reading)
     deleted = _read_deleted(reading)
     links = _read_links(reading, work_id, target_of)
     comments = _read_comments(reading)
@@ -158,6 +159,20 @@ def _read_labels(reading: Reading) -> None:
         reading.kept["labels"] = [one for one in told if not label_of(one)]
 
 
+def _read_checks(reading: Reading) -> None:
+    if "acceptance" not in reading.record:
+        return
+    told = reading.record["acceptance"]
+    texts = words.checks_of(told)
+    if texts is None:
+        reading.keep("acceptance", told)
+        return
+    reading.place("acceptance", "acceptance", texts)
+    more = words.more_than_texts(told)
+    if more:
+        reading.kept["acceptance"] = more
+
+
 def _read_deleted(reading: Reading) -> dict[str, Any] | None:
     if "deleted" not in reading.record:
         return None
@@ -206,15 +221,16 @@ def _fields(reading: Reading) -> dict[str, Any]:
 def _read_links(
     reading: Reading, work_id: str, target_of: TargetOf
 ) -> dict[Link, Mapping[str, Any]]:
-    links = _Links(work_id, target_of)
+    links = _Links(work_id)
     for name in ("links", *words.LINKS):
         if name not in reading.record:
             continue
         told = reading.record[name]
         if name != "links":
-            left = links.take(name, told)
+            left = links.take(name, told, target_of)
         elif isinstance(told, dict):
-            groups = {kind: links.take(kind, told[kind]) for kind in told}
+            # An export names items by their ids alone; a title may look like one.
+            groups = {kind: links.take(kind, told[kind], work_id_of) for kind in told}
             left = {kind: group for kind, group in groups.items() if group}
         else:
             left = told
@@ -227,20 +243,24 @@ def _read_links(
 class _Links:
     """The links of one line."""
 
-    def __init__(self, work_id: str, target_of: TargetOf) -> None:
-        self.work_id, self.target_of = work_id, target_of
+    def __init__(self, work_id: str) -> None:
+        self.work_id = work_id
         self.found: dict[Link, Mapping[str, Any]] = {}
 
-    def take(self, kind: str, group: Any) -> Any:
+    def take(self, kind: str, group: Any, target_of: TargetOf) -> Any:
         """Take the links of one kind; answer what of it names no other item."""
+        links = group if isinstance(group, dict) else {}
+        names = group if isinstance(group, list | dict) else [group]
+        left = [
+            told
+            for told in names
+            if not self._one(kind, target_of(told), links[told] if links else {})
+        ]
         if isinstance(group, dict):
-            return {told: link for told, link in group.items() if not self._one(kind, told, link)}
-        if isinstance(group, list):
-            return [told for told in group if not self._one(kind, told, {})]
-        return None if self._one(kind, group, {}) else group
+            return {told: group[told] for told in left}
+        return left if isinstance(group, list) or not left else group
 
-    def _one(self, kind: str, told: object, link: Any) -> bool:
-        target = self.target_of(told)
+    def _one(self, kind: str, target: str | None, link: Any) -> bool:
         if target in (None, self.work_id) or word_of(kind) is None or not isinstance(link, dict):
             return False
         self.found.setdefault((kind, str(target)), _part(link, words.SAID).ours)

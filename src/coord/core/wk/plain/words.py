@@ -6,6 +6,7 @@ from typing import Any
 from coord.core.wk import fields as item_fields
 from coord.core.wk.columns import Column
 from coord.core.wk.wanted import (
+    CHECKS_CHARS,
     instant_of,
     name_of,
     priority_of,
@@ -21,15 +22,25 @@ NESTED = ("comments",)
 ENDED: Mapping[str, str] = {"closed": "done"} | {word: word for word in item_fields.RESOLUTIONS}
 STANDING = {"claimed": "in_progress", "submitted": "in_progress"}
 LINKS = ("needs", "parent", "relates", "found_from", "duplicates")
-APART = ("id", "work_id", "status", "labels", "deleted", "links", "comments", "extra", *LINKS)
+APART = (
+    "id", "work_id", "status", "labels", "acceptance", "deleted", "links", "comments", "extra",
+    *LINKS,
+)  # fmt: skip
 
 
-def _checks_of(value: object) -> list[str] | None:
-    """Checks as texts, or as objects that have nothing but a text."""
+def checks_of(value: object) -> list[str] | None:
+    """Checks as texts, or as objects with a text."""
     if not isinstance(value, list) or not value:
         return None
-    texts = [v["text"] if isinstance(v, dict) and [*v] == ["text"] else v for v in value]
-    return texts if all(isinstance(text, str) and text for text in texts) else None
+    texts = [one.get("text") if isinstance(one, dict) else one for one in value]
+    found = [text for text in texts if isinstance(text, str) and text]
+    return found if len(found) == len(texts) and len("".join(found)) <= CHECKS_CHARS else None
+
+
+def more_than_texts(value: object) -> list[Any]:
+    """The checks that say more than their text."""
+    told = value if isinstance(value, list) else []
+    return [one for one in told if isinstance(one, dict) and [*one] != ["text"]]
 
 
 def _resolution_of(value: object) -> str | None:
@@ -45,7 +56,6 @@ FIELDS: Mapping[str, Column] = {
     "description": _told("description", text_of),
     "type": _told("type", word_of),
     "priority": _told("priority", priority_of),
-    "acceptance": _told("acceptance", _checks_of),
     "assignee": _told("assignee", name_of),
     "due": _told("due_ms", instant_of),
     "due_ms": _told("due_ms", stamp_of),

@@ -21,7 +21,7 @@ def write(item: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
     line = {name: item[name] for name in EXPORTED if item.get(name) not in (None, [])}
     line["status"] = view.status_at(dict(item), now_ms)
     if "acceptance" in line:
-        line["acceptance"] = [c["text"] if len(c) == 1 else c for c in line["acceptance"]]
+        line["acceptance"] = [check["text"] for check in line["acceptance"]]
     links = {
         kind: {target: _without_event(link) for target, link in sorted(group.items())}
         for kind, group in sorted(item.get("links", {}).items())
