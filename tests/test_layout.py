@@ -41,7 +41,8 @@ DOORS = {
     "orjson": ("edge/journal", "edge/index", "cli/kit"),
     "sqlite3": ("edge/index",),
     "git": ("edge/git",),
-    "yaml": ("edge/config",),
+    # Settings are YAML because people write them; front matter, because other tools do.
+    "yaml": ("edge/config", "edge/frontmatter"),
     "jsonschema": ("edge/schemas",),
     "referencing": ("edge/schemas",),
     "rich": ("cli/tables",),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from coord.cli import kit
-from coord.core import ev, event
+from coord.core import ev
 from coord.edge import watch
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,8 @@ def _batches(
 
 
 def _tell(call: kit.Call, damage: watch.Damage) -> None:
-    call.note(f"{damage.path} at byte {damage.offset}: {damage.message}")
+    text = f"{damage.path} at byte {damage.offset}: {damage.message}"
+    call.warn(damage.code, text, "ev check says more")
 
 
 def events(
@@ -56,30 +57,33 @@ def events(
 ) -> None:
     """Print the events that a filter takes, flushed line by line."""
     saved = watch.CursorFile(cursor_file) if cursor_file else None
-    shown = 0
+    left = limit or sys.maxsize
     for batch in _batches(call, since, saved):
-        rest = iter(batch.events)
-        for raw, is_early in rest:
-            if wanted.matches(raw):
-                print_event(call, {**raw, "early": True} if is_early else raw)
-                shown += 1
-                if shown == limit:
-                    break
-        sys.stdout.flush()
-        if saved:
-            saved.save(_cursor_before(rest, batch.cursor))
-        if shown == limit:
+        left = _print_wanted(call, batch, wanted, left, saved)
+        if not left:
             return
 
 
-def _cursor_before(rest: Iterable[tuple[Raw, bool]], end: ev.Cursor) -> ev.Cursor:
-    """Where to go on when the last events before a cursor were not delivered."""
-    cursor = dict(end)
-    for raw, _ in rest:
-        name = f"{event.journal_of(raw['type'])}/{raw['writer']}"
-        if name in cursor:
-            cursor[name] = min(cursor[name], raw["seq"] - 1)
-    return cursor
+def _print_wanted(
+    call: kit.Call,
+    batch: watch.Batch,
+    wanted: ev.Filter,
+    left: int,
+    saved: watch.CursorFile | None,
+) -> int:
+    """Print what a filter takes of a batch, at most `left`; answer how many are left."""
+    cursor = batch.cursor
+    for number, (raw, is_early) in enumerate(batch.events, start=1):
+        if wanted.matches(raw):
+            print_event(call, {**raw, "early": True} if is_early else raw)
+            left -= 1
+            if not left:
+                cursor = batch.cursor_after(number)
+                break
+    sys.stdout.flush()
+    if saved:
+        saved.save(cursor)
+    return left
 
 
 def print_event(call: kit.Call, raw: Raw) -> None:

@@ -14,6 +14,8 @@ def work_id(known: Index, text: str) -> str:
         return text
     part = text.removeprefix("wk-")
     found = views.matching(known.connection, text, _LISTED) if len(part) >= SHORTEST else []
+    if not found:
+        found = _elsewhere(known, text)
     if len(found) == 1:
         return found[0][0]
     if not found:
@@ -26,6 +28,22 @@ def work_id(known: Index, text: str) -> str:
         "give more of the id",
         candidates=[work_id for work_id, _ in found],
     )
+
+
+def _elsewhere(known: Index, text: str) -> list[tuple[str, str]]:
+    """The items that are called so in the tracker they came from.
+
+    By their name there or its beginning; or, where short ids were shown with the
+    project's name before them (`tbd-1a2b`), by what follows it.
+    """
+    if len(text) < SHORTEST:
+        return []
+    found = views.so_called(known.connection, text, _LISTED)
+    short = text.partition("-")[2]
+    state = known.state(f"work/{short}") if short and not found else {}
+    if state.get("imported", {}).get("from") == "tbd":
+        return [(short, state["title"])]
+    return found
 
 
 def event_id(known: Index, text: str) -> str:

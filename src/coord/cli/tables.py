@@ -219,7 +219,8 @@ def account(row: Row) -> None:
         )  # fmt: skip
     console.print(table)
     for bad in row["bad"]:
-        console.print(text(f"line {bad['line']}: {bad['field']} {bad['reason']}", "red"))
+        unit = next(iter(bad))
+        console.print(text(f"{unit} {bad[unit]}: {bad['field']} {bad['reason']}", "red"))
     for work_id in row["held"]:
         console.print(text(f"{work_id} is claimed: not closed by this import", "yellow"))
     console.print(text("the account balances" if row["balances"] else "SOMETHING WAS DROPPED"))

@@ -17,7 +17,6 @@ from coord.core import ev, registry, units
 from coord.core import event as events
 from coord.core.problem import State
 from coord.core.wk import view
-from coord.errors import Refusal
 
 NAMES = {"work": "work_id", "agents": "agent_id"}
 Rows = Mapping[str, Mapping[str, Any]]

@@ -8,6 +8,7 @@ the last newline. The chain (`seq`, `prev`) is over raw bytes.
 Source: coord-journal(5).
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,8 +76,10 @@ def segments(folder: str) -> list[Segment]:
         for entry in entries:
             writer, number = _named(entry.name)
             if writer:
-                size = entry.stat().st_size
-                found.append(Segment(tool, writer, number, entry.path, size))
+                # In inline mode git may take a file away between the two calls.
+                with contextlib.suppress(FileNotFoundError):
+                    size = entry.stat().st_size
+                    found.append(Segment(tool, writer, number, entry.path, size))
     return sorted(found)
 
 

@@ -208,6 +208,8 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
         return "it goes on when that is lifted: ev agent resume", {"paused_by": pause.get("by")}
     if problem.code in ("held", "fenced"):
         return _holder_facts(desk.state(f"work/{work_id}"), work_id)
+    if problem.code == "unverified":
+        return f"wk submit {work_id}, then another agent: wk verify {work_id} --pass", {}
     if problem.code == "not_ready":
         return f"wk show {work_id} says more; --anyway claims it all the same", {}
     return "", {"work_id": work_id} if work_id else {}

@@ -7,7 +7,8 @@ import click
 
 from coord.cli import kit, naming
 from coord.cli.wk import common
-from coord.core.wk import fields, graph as graphs, view
+from coord.core.wk import fields, view
+from coord.core.wk import graph as graphs
 from coord.edge.index import Index, views
 from coord.errors import NO
 
@@ -20,7 +21,7 @@ _EDGES = 500
 @click.option("--format", "form", type=click.Choice([*graphs.DRAWINGS]), default=None,
               help="Draw it so; text on a terminal, JSON Lines in a pipe by default.")  # fmt: skip
 @click.option("--kind", "kinds", multiple=True, metavar="KIND",
-              help=f"Only these links: {', '.join(fields.LINKS)}; needs and parent by default.")  # fmt: skip
+              help="Only links of KIND, such as relates; needs and parent by default.")  # fmt: skip
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=_EDGES, metavar="N",
               help=f"At most N links, {_EDGES} by default; 0 for all.")  # fmt: skip
 def graph(

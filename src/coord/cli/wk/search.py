@@ -20,9 +20,7 @@ from coord.errors import NO, Refusal
               help="At most N items, 50 by default; 0 for all.")  # fmt: skip
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N",
               help="Pass over the first N.")  # fmt: skip
-def search_items(
-    call: kit.Call, text: Sequence[str], status: str, limit: int, offset: int
-) -> int:
+def search_items(call: kit.Call, text: Sequence[str], status: str, limit: int, offset: int) -> int:
     """Find the items whose title, description or comments have all words of TEXT.
 
     The best first. A word ending in * stands for all words that begin so; "two words"

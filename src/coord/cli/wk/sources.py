@@ -1,5 +1,6 @@
 """The files that `wk import` reads: whose they are, their records, and how to read them."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -77,8 +78,11 @@ def _new_item(wanted: Any) -> dict[str, Any]:
 
 
 def _github(rows: Sequence[tuple[int | str, Any]], unit: str) -> Source:
-    again: Callable[[Any], Any] = lambda wanted: github.again(_new_item(wanted))  # noqa: E731
-    return Source("github", rows, github.read, github.NESTED, again, unit)
+    return Source("github", rows, github.read, github.NESTED, _github_again, unit)
+
+
+def _github_again(wanted: Any) -> Any:
+    return github.again(_new_item(wanted))
 
 
 def _tbd(folder: str) -> Source:
@@ -90,10 +94,14 @@ def _tbd(folder: str) -> Source:
     records = [record for _, record in rows if isinstance(record, Mapping)]
     reader = tbd.Reader(records, frontmatter.short_ids(folder))
     blocked = _blocked(reader, records)
-    again: Callable[[Any], Any] = lambda wanted: reader.again(  # noqa: E731
-        _new_item(wanted), blocked.get(wanted.work_id, ())
-    )
+    again = functools.partial(_tbd_again, reader, blocked)
     return Source("tbd", rows, reader, tbd.NESTED, again, "file")
+
+
+def _tbd_again(
+    reader: tbd.Reader, blocked: Mapping[str, Sequence[str]], wanted: Any
+) -> Mapping[str, Any]:
+    return reader.again(_new_item(wanted), blocked.get(wanted.work_id, ()))
 
 
 def _record_of(found: Any) -> Any:

@@ -1,30 +1,32 @@
 """`wk import` and `wk export`: backlogs from and to elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from coord.cli import kit
+from coord.cli.wk import sources
 from coord.core.draft import Draft
 from coord.core.problem import State
-from coord.core.wk import beads, importing, markdown, plain
+from coord.core.wk import beads, github, importing, markdown, plain
 from coord.edge import blobs
 from coord.edge.index import views
 from coord.edge.writing import Desk
 from coord.errors import BAD_DATA, Refusal
 
-_NO_CLOCK_MS = 0
-
 
 @kit.command("import", writes=True)
 @click.argument("source", metavar="FILE")
-@click.option("--from", "form", type=click.Choice(["beads", "jsonl"]),
-              help="The file's format; found out from its lines by default.")  # fmt: skip
-@click.option("--partial", is_flag=True, help="Import the good lines when some are broken.")
+@click.option("--from", "form", type=click.Choice(sources.FORMS),
+              help="The file's format; found out from what it holds by default.")  # fmt: skip
+@click.option("--partial", is_flag=True, help="Import the good records when some are broken.")
 def import_items(call: kit.Call, source: str, form: str | None, partial: bool) -> int:
     """Import the work items of FILE (- is stdin) and print an account of every field.
+
+    FILE is a file of Beads, plain JSON Lines, the output of `gh issue list --json`, or
+    the folder of tbd that holds ids.yml.
 
     Items keep their ids, times and authors. The same file again adds nothing; a later
     version of it adds the difference, and never takes back what was changed here. The
@@ -32,25 +34,22 @@ def import_items(call: kit.Call, source: str, form: str | None, partial: bool) -
     `extra`, or dropped, which must be never.
 
     \b
-    Exits: 3 no such file; 6 broken lines (with --partial the rest is imported).
+    Exits: 3 no such file; 6 broken records (with --partial the rest is imported).
     Example: wk import --from beads .beads/issues.jsonl
     """
-    text = kit.text_of("-") if source == "-" else kit.file_text(source)
-    lines = list(_lines(text))
-    chosen = form or _format_of(lines)
-    records = [record for _, record in lines if isinstance(record, Mapping)]
-    read: Callable[[Any], Any] = beads.read if chosen == "beads" else plain.Reader(records)
-    account = importing.Account(chosen, beads.NESTED if chosen == "beads" else plain.NESTED)
-    again = _again(beads.write if chosen == "beads" else plain.write)
-    items = importing.collect(_progress(call, lines, "reading"), read, account, again)
+    found = sources.opened(source, form)
+    account = importing.Account(found.form, found.nested, found.unit)
+    rows = _progress(call, found.rows, "reading")
+    items = importing.collect(rows, found.read, account, found.again)
     if account.bad and not partial:
         first = account.bad[0]
         raise Refusal(
             "bad_data",
-            f"line {first['line']}: {first['reason']} ({len(account.bad)} broken lines)",
+            f"{found.unit} {first[found.unit]}: {first['reason']}"
+            f" ({len(account.bad)} broken {found.unit}s)",
             "nothing is imported; --partial imports the rest",
             bad=account.bad,
-            line=first["line"],
+            **{found.unit: first[found.unit]},
         )
     written = call.record(lambda desk: _drafts(call, desk, items, account))
     _report(call, account, len(written))
@@ -69,29 +68,6 @@ def _report(call: kit.Call, account: importing.Account, count: int) -> None:
     tables.account(row)
 
 
-def _lines(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, kit.json_value(line, "it")
-            except Refusal as refusal:
-                yield number, importing.Fault("", refusal.message)
-
-
-def _format_of(lines: Iterable[tuple[int, Any]]) -> str:
-    for _, record in lines:
-        if isinstance(record, Mapping):
-            return "beads" if "issue_type" in record else "jsonl"
-    return "jsonl"
-
-
-def _again(write: Callable[[Any, int], Any]) -> Callable[[Any], Any]:
-    """What an export would make of a line, for the account to compare."""
-    return lambda wanted: write(
-        importing.after(None, importing.plan(wanted, None, None)), _NO_CLOCK_MS
-    )
-
-
 def _progress(call: kit.Call, rows: Sequence[Any], what: str) -> Iterable[Any]:
     """The rows, with a bar on stderr where a person waits."""
     if not sys.stderr.isatty() or call.quiet or len(rows) < 1000:
@@ -107,14 +83,25 @@ def _drafts(
     for versions in _progress(call, items, "importing"):
         work_id = versions[0].work_id
         state = desk.state(f"work/{work_id}") or None
+        _refuse_other_repository(versions[-1], state)
         base = _base(desk, state)
-        here = desk.judged_at_ms, desk.author.agent_id
+        here = desk.judged_at_ms, desk.author.agent_id, desk.author.session_id
         if importing.is_held_back(versions[-1], state, base, *here):
             account.held.append(work_id)
         planned = importing.plan_versions(versions, state, base, *here)
         for fact in planned:
             # An import repeats nothing by itself, and one key cannot stand for many events.
             yield call.draft(fact["type"], fact["refs"], fact["body"])._replace(key="")
+
+
+def _refuse_other_repository(wanted: importing.Wanted, state: State | None) -> None:
+    """Every repository has an issue 1: two of them are not one item."""
+    if wanted.source != github.SOURCE or state is None:
+        return
+    here, there = state.get("external_ref"), wanted.fields.get("external_ref")
+    if github.repository_of(here) and github.repository_of(here) != github.repository_of(there):
+        text = f"{wanted.work_id} is {here} already, and {there} here"
+        raise Refusal("exists", text, "give each repository a store of its own")
 
 
 def _base(desk: Desk, state: State | None) -> Any:

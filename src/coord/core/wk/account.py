@@ -27,10 +27,12 @@ class Account:
     places: how often each (field, place) was taken; place is our field's name, `extra`
     or `dropped`. present: how often each field was there, counted apart.
     repeated: ids that several lines have, with the lines; the last one is newest.
+    unit: what a record's place in the file is called, where it is no line.
     """
 
     source: str
     nested: Sequence[str] = ()
+    unit: str = "line"
     places: Counter[tuple[str, str]] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     items: int = 0
@@ -52,9 +54,9 @@ class Account:
         for name, place in wanted.placed:
             self.places[name, "dropped" if name.partition(".")[0] in lost else place] += 1
 
-    def fault(self, line: int, fault: Fault) -> None:
+    def fault(self, line: int | str, fault: Fault) -> None:
         """Enter a line that is not imported."""
-        self.bad.append({"line": line, "field": fault.field, "reason": fault.reason})
+        self.bad.append({self.unit: line, "field": fault.field, "reason": fault.reason})
 
     @property
     def balances(self) -> bool:
@@ -99,7 +101,7 @@ def _lost(record: Record, wanted: Wanted, again: Record, read: Reader) -> set[st
 
 
 def collect(
-    lines: Iterable[tuple[int, object]],
+    lines: Iterable[tuple[int | str, object]],
     read: Reader,
     account: Account,
     again: Again | None = None,
@@ -110,7 +112,7 @@ def collect(
     again: answers what an export would make of a line, so that losses are found.
     """
     versions: dict[str, list[Wanted]] = {}
-    numbers: dict[str, list[int]] = {}
+    numbers: dict[str, list[int | str]] = {}
     for number, record in lines:
         wanted = _read_line(record, read)
         if isinstance(wanted, Fault):
@@ -123,7 +125,7 @@ def collect(
         numbers.setdefault(wanted.work_id, []).append(number)
     for work_id, found in numbers.items():
         if len(found) > 1:
-            account.repeated.append({"work_id": work_id, "lines": found})
+            account.repeated.append({"work_id": work_id, f"{account.unit}s": found})
     _count(account, versions.values())
     return list(versions.values())
 

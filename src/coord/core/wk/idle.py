@@ -1,10 +1,10 @@
 """What has come to rest: open items that nobody touched, claims without progress.
 
-    untouched   not closed, not claimed now, not waiting for its own time, and not
-                changed for as long as `idle_ms`
-    abandoned   claimed, the claim over, and nobody gave it back or finished it
-    silent      claimed now for at least `silent_ms`, and since then no comment, tick,
-                artifact or change by anybody: renewing a claim is not progress
+untouched   not closed, not claimed now, not waiting for its own time, and not
+            changed for as long as `idle_ms`
+abandoned   claimed, the claim over, and nobody gave it back or finished it
+silent      claimed now for at least `silent_ms`, and since then no comment, tick,
+            artifact or change by anybody: renewing a claim is not progress
 """
 
 from typing import Any

@@ -63,9 +63,7 @@ def _resolution_of(value: object) -> str | None:
 _FIELDS: Mapping[str, Column] = {
     "title": Column("title", title_of),
     "kind": Column("type", word_of, default=item_fields.DEFAULT_TYPE, always=True),
-    "priority": Column(
-        "priority", priority_of, default=item_fields.DEFAULT_PRIORITY, always=True
-    ),
+    "priority": Column("priority", priority_of, default=item_fields.DEFAULT_PRIORITY, always=True),
     "assignee": Column("assignee", name_of),
     "due_date": _when("due_ms"),
     "deferred_until": _when("defer_until_ms"),

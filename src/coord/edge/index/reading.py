@@ -58,7 +58,11 @@ def unread(segments: Sequence[Segment], marks: Mapping[Key, Mark]) -> list[Segme
     # In order of their numbers, so that each journal's newest one stays.
     for newest in {(s.tool, s.writer): s for s in marked}.values():
         _check_last_line(newest.path, marks[key_of(newest)])
-    return [s for s in segments if _has_more(s, marks.get(key_of(s)))]
+    # Where a journal has a new segment, the one before it may have grown after it was
+    # listed: what it holds now is final.
+    grown = {(s.tool, s.writer) for s in segments if key_of(s) not in marks}
+    now = [s._replace(size=os.path.getsize(s.path)) if s[:2] in grown else s for s in segments]
+    return [s for s in now if _has_more(s, marks.get(key_of(s)))]
 
 
 def _has_more(segment: Segment, mark: Mark | None) -> bool:

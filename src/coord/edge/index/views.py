@@ -177,6 +177,19 @@ def matching(sql: sqlite3.Connection, prefix: str, limit: int) -> list[tuple[str
     return list(found.items())[:limit]
 
 
+def so_called(sql: sqlite3.Connection, name: str, limit: int) -> list[tuple[str, str]]:
+    """The items, with titles, whose name in another tracker is this, or else begins so."""
+    for end in ("", "\U0010ffff"):
+        rows = sql.execute(
+            "SELECT work_id, title FROM item WHERE external_ref >= ? AND external_ref <= ?"
+            " ORDER BY external_ref, work_id LIMIT ?",
+            (name, name + end, limit),
+        ).fetchall()
+        if rows:
+            return rows
+    return []
+
+
 def statuses(sql: sqlite3.Connection, work_ids: Sequence[str]) -> dict[str, str]:
     """The stored status of each of these items that exists."""
     marks = ",".join("?" * len(work_ids))
