@@ -24,6 +24,7 @@ from coord.edge.writing import Desk, Written
 from coord.errors import Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 Row = Mapping[str, Any]
 
 LIST_LIMIT = 50
@@ -113,10 +114,51 @@ class Call:
     def record(self, make: Callable[[Desk], Iterable[Draft]]) -> list[Written]:
         """Judge and write what `make` drafts under the lock; `--dry-run` only judges."""
         with self.desk() as opened:
-            written = opened.take_all(make(opened))
+            try:
+                written = [opened.take(draft) for draft in make(opened)]
+            except Refusal as refusal:
+                # What was true for the first request need not be true for its retry.
+                said = opened.said_with(self.key) if refusal.code != "key_reused" else []
+                if not said:
+                    raise
+                return said
             if not self.dry_run:
                 opened.write()
         return written
+
+    def batch(
+        self,
+        text: str,
+        read: Callable[[Any, int], T],
+        drafts_of: Callable[[Desk, int, T], Iterable[Draft]],
+        partial: bool,
+    ) -> tuple[list[Written], list[Refusal]]:
+        """Judge and write JSON Lines: all or nothing, with `partial` the good lines.
+
+        read: a parsed line and its number to what is wanted. drafts_of: the events that
+        it takes. A refusal names its line; with `partial` it is answered, not raised.
+        """
+        wanted, faults = _read_lines(text, read, partial)
+        written: list[Written] = []
+        if not wanted:
+            return written, faults
+        with self.desk() as opened:
+            for number, value in wanted.items():
+                try:
+                    written += [opened.take(d) for d in drafts_of(opened, number, value)]
+                except Refusal as refusal:
+                    faults += _named(refusal, number, partial)
+            if not self.dry_run:
+                opened.write()
+        return written, faults
+
+    def finish_batch(self, faults: Sequence[Refusal]) -> int:
+        """End a batch by its last bad line, having told of the others; 0 without any."""
+        for fault in faults[:-1]:
+            self.report(fault)
+        if faults:
+            raise faults[-1]
+        return 0
 
     def acknowledge(
         self, written: Sequence[Written], say: Callable[[Row], str], ident: str = "event_id"
@@ -181,6 +223,28 @@ _SAID = {
     "work.unlinked": ("kind", "target"),
     "work.verified": ("verdict",),
 }
+
+
+def _read_lines(
+    text: str, read: Callable[[Any, int], T], partial: bool
+) -> tuple[dict[int, T], list[Refusal]]:
+    wanted: dict[int, T] = {}
+    faults: list[Refusal] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                wanted[number] = read(json_value(line, "this"), number)
+            except Refusal as refusal:
+                faults += _named(refusal, number, partial)
+    return wanted, faults
+
+
+def _named(refusal: Refusal, number: int, partial: bool) -> list[Refusal]:
+    """A bad line's refusal with its number: raised, or with `partial` kept for later."""
+    refusal.at_line(number)
+    if not partial:
+        raise refusal
+    return [refusal]
 
 
 def acknowledgement(written: Written) -> dict[str, Any]:

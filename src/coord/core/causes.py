@@ -119,9 +119,9 @@ def mentions(raw: Raw, path: str) -> bool:
     path: from the top of the working tree. A resource `path:GLOB` that covers it counts.
     """
     resource = (raw.get("refs") or {}).get("resource")
-    if isinstance(resource, str) and resource.startswith("path:"):
-        if covers(resource.removeprefix("path:"), path):
-            return True
+    kind, _, glob = resource.partition(":") if isinstance(resource, str) else ("", "", "")
+    if kind == "path" and covers(glob, path):
+        return True
     # A stack and no recursion: how deep a body goes is its writer's choice.
     rest: list[Any] = [raw.get("body"), raw.get("refs")]
     named = re.compile(rf"(?<![\w./-]){re.escape(path)}(?![\w/-]|\.\w)")

@@ -81,10 +81,13 @@ def _claim(written: Event, state: State, here: Here) -> Problem | None:
 
 
 def _fence(written: Event, state: State, _here: Here) -> Problem | None:
+    if written.body.get("confirmed") == "remote":
+        text = "a hold is confirmed by the remote that decided it, not by whoever says so"
+        return Problem(written.event_id, "not_allowed", text)
     fence, largest = written.body["fence"], state.get("fence", 0)
-    if fence > largest:
+    if fence == largest + 1:
         return None
-    text = f"fence {fence} is not above {largest}, the largest known"
+    text = f"fence {fence} is not the one above {largest}, the largest known"
     return Problem(written.event_id, "fenced", text)
 
 

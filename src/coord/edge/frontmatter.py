@@ -22,7 +22,9 @@ _WORDS: Mapping[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
+# A number with more digits than a program keeps stays a text.
+_FLOAT = re.compile(r"[-+]?([0-9]{0,9}\.[0-9]{1,9}|[0-9]{1,9}\.?)([eE][-+]?[0-9]{1,2})?")
+_MAYBE_DEEP = 300
 BODY = "body"
 
 
@@ -107,12 +109,21 @@ def _composed(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.compose(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        return yaml.compose(text, Loader=_loader(text))
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise Broken(f"is not YAML: {error.problem or error.context}{line}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise Broken(f"is not YAML: {str(error).splitlines()[0]}") from error
+
+
+def _loader(text: str) -> Any:
+    """The fast parser for what cannot be nested deeply: its stack has no limit but a crash."""
+    import yaml
+
+    depth = sum(map(text.count, ("[", "{", "- ", "? ")))
+    fast = depth < _MAYBE_DEEP and len(text) < _MAYBE_DEEP**2
+    return getattr(yaml, "CBaseLoader", yaml.BaseLoader) if fast else yaml.BaseLoader
 
 
 def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:

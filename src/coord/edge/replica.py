@@ -19,6 +19,7 @@ from coord.edge.store import Place
 
 NAME = "replica"
 _MACHINE_ID = "/etc/machine-id"
+_TRIES = 10
 
 
 class Replica:
@@ -84,18 +85,27 @@ class Replica:
             self.save()
 
     def save(self) -> None:
-        """Keep it; readers see the old file or the new one."""
-        temporary = f"{self._path}.{os.getpid()}"
+        """Keep it; readers see the old file or the new one.
+
+        `local/` may be removed between any two of these steps, so they are tried again.
+        """
         with store.refusing_disk_errors(self._path):
-            os.makedirs(self._place.local, exist_ok=True)
-            try:
-                with open(temporary, "wb") as stream:
-                    stream.write(journal.as_json(self._kept))
-                os.replace(temporary, self._path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(FileNotFoundError):
+                    return self._replace()
+            return self._replace()
+
+    def _replace(self) -> None:
+        temporary = f"{self._path}.{os.getpid()}"
+        os.makedirs(self._place.local, exist_ok=True)
+        try:
+            with open(temporary, "wb") as stream:
+                stream.write(journal.as_json(self._kept))
+            os.replace(temporary, self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def _host() -> str:

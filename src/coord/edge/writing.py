@@ -25,6 +25,8 @@ from coord.edge.replica import Replica
 from coord.edge.store import Place
 from coord.errors import Refusal
 
+_WHEN_LIFTED = "it goes on when that is lifted: ev agent resume"
+
 
 class Written(NamedTuple):
     """One event of a batch: its keys, and whether an earlier one already said it."""
@@ -59,8 +61,6 @@ class Desk:
         self._appenders: dict[str, journal.Appender] = {}
         self._blobs: dict[str, bytes] = {}
         self._locks = contextlib.ExitStack()
-        # The line of a batch that is being judged, for refusals to name.
-        self.line = 0
 
     @property
     def judged_at_ms(self) -> int:
@@ -134,6 +134,20 @@ class Desk:
             event_id=earlier[0]["event_id"],
         )
 
+    def said_with(self, key: str) -> list[Written]:
+        """What this agent has written under a key, of whatever type."""
+        if not key:
+            return []
+        found = self.index.by_agent_key(self.author.agent_id, key)
+        return [Written(raw, is_duplicate=True) for raw in found]
+
+    def refuse_paused(self) -> None:
+        """Refuse at once who may not write, whatever there would be to write."""
+        pause = registry.pause_of(self, self.author.agent_id, "~")
+        if pause is not None:
+            text = f"{self.author.agent_id} was paused by {pause['by']}: {pause['why']}"
+            raise Refusal("paused", text, _WHEN_LIFTED, paused_by=pause["by"])
+
     def _refuse_early_clock(self) -> None:
         horizon = events.horizon(self.now_ms)
         for writer, event_id in self.index.tips_from(horizon):
@@ -175,15 +189,6 @@ class Desk:
         hint, facts = _next_step(problem, event, self)
         return Refusal(problem.code, problem.message, hint, **facts)
 
-    def take_all(self, drafts: Iterable[Draft]) -> list[Written]:
-        """Take a batch; a refusal names the line that was being judged."""
-        try:
-            return [self.take(draft) for draft in drafts]
-        except Refusal as refusal:
-            if self.line:
-                refusal.at_line(self.line)
-            raise
-
     def write(self) -> None:
         """Append the batch; every journal is on disk when this returns."""
         blobs.store(self.place.store, self._blobs)
@@ -205,9 +210,12 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
     work_id = event.refs.get("work_id", "")
     if problem.code == "paused":
         pause = registry.pause_of(desk, event.agent_id, "~") or {}
-        return "it goes on when that is lifted: ev agent resume", {"paused_by": pause.get("by")}
+        return _WHEN_LIFTED, {"paused_by": pause.get("by")}
     if problem.code in ("held", "fenced"):
-        return _holder_facts(desk.state(f"work/{work_id}"), work_id)
+        hint, facts = _holder_facts(desk.state(f"work/{work_id}"), work_id)
+        return hint if event.type in judging.EXCLUSIVE else "", facts
+    if problem.code == "not_held":
+        return f"wk claim {work_id}", {"work_id": work_id}
     if problem.code == "unverified":
         return f"wk submit {work_id}, then another agent: wk verify {work_id} --pass", {}
     if problem.code == "not_ready":

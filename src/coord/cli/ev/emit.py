@@ -1,6 +1,7 @@
 """`ev emit`: write events, one or many."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -8,7 +9,6 @@ import click
 from coord.cli import kit
 from coord.core import envelope, event
 from coord.core.draft import Draft
-from coord.edge.writing import Desk
 from coord.errors import Refusal
 
 # What a line of a batch may bring; the rest of the envelope is the writer's.
@@ -21,20 +21,32 @@ _MINTED = ("ts", "project", "actor", "writer", "seq", "prev", "v")
 @click.option("--ref", "refs", multiple=True, metavar="K=V", help="What it is about: work_id=wk-…")
 @click.option("--body", metavar="JSON", help="The fact, an object; - or @FILE too.")
 @click.option("--partial", is_flag=True, help="With TYPE -: write the good lines of a batch.")
-def emit(call: kit.Call, kind: str, refs: Sequence[str], body: str | None, partial: bool) -> int:
+@click.option("--from", "form", type=click.Choice(["cloudevents"]),
+              help="With TYPE -: the lines are CloudEvents 1.0.")  # fmt: skip
+def emit(
+    call: kit.Call,
+    kind: str,
+    refs: Sequence[str],
+    body: str | None,
+    partial: bool,
+    form: str | None,
+) -> int:
     """Write one event of TYPE, such as build.finished, and print its acknowledgement.
 
     TYPE - reads JSON Lines of events from stdin, answers line for line and writes all
     or nothing (--partial: the good ones). Only `type` is required; id, time and writer
     are minted here. Types of work, artifact, lease, msg, run, agent and config are
-    checked against their schemas and judged like the tools' own writes.
+    checked against their schemas and judged like the tools' own writes. With --from
+    cloudevents the id of each line is its key: the same lines again add nothing.
 
     \b
     Exits: 4 paused; 5 refused by the tool's rules; 6 it does not fit its schema.
     Example: ev emit build.finished --ref work_id=wk-7k2m9q4t --body '{"seconds": 41}'
     """
     if kind == "-":
-        return _batch(call, partial)
+        return _batch(call, partial, form)
+    if form:
+        raise Refusal("usage", "--from reads lines from stdin", f"ev emit - --from {form}")
     fact = kit.json_value(kit.text_of(body), "--body") if body is not None else {}
     draft = call.draft(kind, _refs(refs), _object(fact))
     _check(_raw_of(draft))
@@ -75,42 +87,25 @@ def _check(raw: object) -> None:
         schemas.check(raw, partial=True)  # type: ignore[arg-type]
 
 
-def _batch(call: kit.Call, partial: bool) -> int:
-    drafts, faults = _drafts(call, kit.text_of("-"), partial)
-    written = call.record(lambda desk: _numbered(desk, drafts)) if drafts else []
+def _batch(call: kit.Call, partial: bool, form: str | None) -> int:
+    read = functools.partial(_draft if form is None else _draft_of_cloudevent, call)
+    written, faults = call.batch(
+        kit.text_of("-"), read, lambda desk, number, draft: [draft], partial
+    )
     call.acknowledge(written, lambda raw: f"{raw['event_id']} {raw['type']}")
-    for fault in faults[:-1]:
-        call.report(fault)
-    if faults:
-        raise faults[-1]
     if written and not call.dry_run:
         # Whoever reads next need not wait for a long batch to be indexed.
         with call.reading():
             pass
-    return 0
+    return call.finish_batch(faults)
 
 
-def _numbered(desk: Desk, drafts: Mapping[int, Draft]) -> Iterator[Draft]:
-    """The drafts, ready to name the line of one that is refused."""
-    for number, draft in drafts.items():
-        desk.line = number
-        yield draft
+def _draft_of_cloudevent(call: kit.Call, raw: Any, number: int) -> Draft:
+    from coord.core import cloudevents
 
-
-def _drafts(call: kit.Call, text: str, partial: bool) -> tuple[dict[int, Draft], list[Refusal]]:
-    drafts: dict[int, Draft] = {}
-    faults: list[Refusal] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            drafts[number] = _draft(call, kit.json_value(line, "this"), number)
-        except Refusal as refusal:
-            refusal.at_line(number)
-            if not partial:
-                raise
-            faults.append(refusal)
-    return drafts, faults
+    return _draft(
+        call, cloudevents.draft_of(raw, functools.partial(kit.json_value, what="refs")), number
+    )
 
 
 def _draft(call: kit.Call, raw: Any, number: int) -> Draft:

@@ -1,16 +1,14 @@
 """`wk artifact`: what belongs to an item."""
 
-import os
 from typing import Any
 
 import click
 
 from coord.cli import kit, naming
-from coord.cli.wk.custody import refs_of, state_of
+from coord.cli.wk.custody import placed, refs_of, state_of
 from coord.core.draft import Draft
-from coord.edge import git
 from coord.edge.writing import Desk
-from coord.errors import NO, Refusal
+from coord.errors import NO
 
 
 @click.group("artifact", cls=kit.LazyGroup, verbs={
@@ -39,27 +37,13 @@ def add(call: kit.Call, work_id: str, what: str, kind: str | None) -> None:
 
 
 def _added(call: kit.Call, desk: Desk, text: str, what: str, kind: str | None) -> Draft:
-    body: dict[str, Any] = {**_placed(desk, what), "kind": kind}
+    body: dict[str, Any] = {**placed(desk, what), "kind": kind}
     draft = call.draft("artifact.added", refs_of(desk, state_of(desk, text)), body)
     if kind is not None:
         from coord.edge import schemas
 
         schemas.check_draft(draft.type, draft.refs, draft.body)
     return draft
-
-
-def _placed(desk: Desk, what: str) -> dict[str, Any]:
-    if "://" in what:
-        return {"uri": what}
-    if os.path.isfile(what):
-        with open(what, "rb") as stream:
-            blob = desk.keep(stream.read())
-        return {"path": os.path.relpath(os.path.realpath(what), desk.place.tree), **blob}
-    commit = git.is_commit(what, os.getcwd())
-    if commit:
-        return {"commit": commit}
-    hint = "give a link with ://, a file that exists, or a commit of this repository"
-    raise Refusal("no_file", f"{what[:80]!r} is no URI, file or commit", hint)
 
 
 @kit.command("list")

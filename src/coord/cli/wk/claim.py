@@ -68,6 +68,7 @@ def claim(
         raise Refusal("usage", "give either an ID or --next", "wk claim --help")
     chosen = {"ttl": ttl, "take_over": take_over, "anyway": anyway}
     with call.desk() as desk:
+        desk.refuse_paused()
         written = (
             _claim_next(call, desk, options, chosen)
             if work_id is None

@@ -1,6 +1,7 @@
 """`wk create`: put something on the list."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -72,54 +73,32 @@ def _drafts(call: kit.Call, desk: Desk, record: Record, key: str) -> Iterator[Dr
     if given and not key and desk.state(f"work/{given}"):
         hint = f"wk update {given} changes it; without work_id a new id is minted"
         raise Refusal("exists", f"there is an item {given} already", hint, work_id=given)
+    # Before anything is drafted: an item without the links it was asked for is half of it.
+    whole = {kind: [_known(desk, target) for target in ids] for kind, ids in wanted.items()}
     work_id = given or common.fresh_id(desk, desk.author, key, "wk-", "work.created")
     yield call.draft(*request.creation(work_id, body), key=key)
-    whole = {
-        kind: [naming.work_id(desk.index, target) if not desk.state(f"work/{target}") else target
-               for target in targets]
-        for kind, targets in wanted.items()
-    }  # fmt: skip
     for kind, refs, said in request.links(work_id, desk.state(f"work/{work_id}"), whole):
         yield Draft(kind, refs, said, cause=call.cause)
 
 
+def _known(desk: Desk, target: str) -> str:
+    """The whole id of an item, which may be one of this batch."""
+    return target if desk.state(f"work/{target}") else naming.work_id(desk.index, target)
+
+
 def _batch(call: kit.Call, partial: bool) -> int:
-    records, faults = _records(kit.text_of("-"), partial)
-    if records:
-        written = call.record(lambda desk: _all_drafts(call, desk, records))
-        _acknowledge(call, written)
-    for fault in faults[:-1]:
-        call.report(fault)
-    if faults:
-        raise faults[-1]
-    return 0
+    written, faults = call.batch(
+        kit.text_of("-"), _checked, functools.partial(_numbered, call), partial
+    )
+    _acknowledge(call, written)
+    return call.finish_batch(faults)
 
 
-def _all_drafts(call: kit.Call, desk: Desk, records: Mapping[int, Record]) -> Iterator[Draft]:
-    for number, record in records.items():
-        key = f"{call.key}:{number}" if call.key else ""
-        desk.line = number
-        yield from _drafts(call, desk, record, key)
+def _numbered(call: kit.Call, desk: Desk, number: int, record: Record) -> Iterator[Draft]:
+    yield from _drafts(call, desk, record, f"{call.key}:{number}" if call.key else "")
 
 
-def _records(text: str, partial: bool) -> tuple[dict[int, Record], list[Refusal]]:
-    """The batch's items by line number, and what is wrong with the others."""
-    records: dict[int, Record] = {}
-    faults: list[Refusal] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            records[number] = _checked(kit.json_value(line, "this"))
-        except Refusal as refusal:
-            refusal.at_line(number)
-            if not partial:
-                raise
-            faults.append(refusal)
-    return records, faults
-
-
-def _checked(raw: object) -> Record:
+def _checked(raw: object, _number: int) -> Record:
     from coord.edge import schemas
 
     body, wanted, given = request.record_of(raw)

@@ -1,6 +1,7 @@
 """`wk submit`, `verify`, `review`, `tick`: done is what somebody else has seen."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from coord.cli import kit, naming
 from coord.core.draft import Draft
 from coord.core.problem import State
 from coord.core.wk import custody, request, view
+from coord.edge import git
 from coord.edge.index import views
 from coord.edge.writing import Desk
 from coord.errors import NO, Refusal
@@ -39,12 +41,34 @@ def submit(call: kit.Call, work_id: str, artifacts: Sequence[str], commit: str |
     Example: wk submit wk-7k2m --artifact https://example.org/pr/7 --why "tests pass"
     """
     body = {"artifacts": list(artifacts) or None, "commit": commit}
-    written = call.record(lambda desk: [_submission(call, desk, work_id, body)])
-    call.acknowledge(written, lambda raw: f"{raw['refs']['work_id']} submitted", "work_id")
+    written = call.record(lambda desk: _submission(call, desk, work_id, body))
+    said = [one for one in written if one.raw["type"] == "work.submitted"]
+    call.acknowledge(said, lambda raw: f"{raw['refs']['work_id']} submitted", "work_id")
 
 
-def _submission(call: kit.Call, desk: Desk, text: str, body: Mapping[str, Any]) -> Draft:
-    return call.draft("work.submitted", refs_of(desk, state_of(desk, text)), body)
+def _submission(call: kit.Call, desk: Desk, text: str, body: Mapping[str, Any]) -> Iterator[Draft]:
+    """The submission, and a copy of each file that it shows: the file may change."""
+    state = state_of(desk, text)
+    refs = refs_of(desk, state)
+    yield call.draft("work.submitted", refs, body)
+    for shown in body["artifacts"] or ():
+        if os.path.isfile(shown):
+            yield Draft("artifact.added", refs, placed(desk, shown), cause=call.cause)
+
+
+def placed(desk: Desk, what: str) -> dict[str, Any]:
+    """Where an artifact is: a link, a file kept as a blob, or a commit."""
+    if "://" in what:
+        return {"uri": what}
+    if os.path.isfile(what):
+        with open(what, "rb") as stream:
+            blob = desk.keep(stream.read())
+        return {"path": os.path.relpath(os.path.realpath(what), desk.place.tree), **blob}
+    commit = git.is_commit(what, os.getcwd())
+    if commit:
+        return {"commit": commit}
+    hint = "give a link with ://, a file that exists, or a commit of this repository"
+    raise Refusal("no_file", f"{what[:80]!r} is no URI, file or commit", hint)
 
 
 @kit.command("verify", writes=True)

@@ -7,8 +7,8 @@ import click
 
 from coord.cli import kit, naming
 from coord.cli.wk import common
-from coord.core.wk import fields, view
 from coord.core.wk import graph as graphs
+from coord.core.wk import view
 from coord.edge.index import Index, views
 from coord.errors import NO
 

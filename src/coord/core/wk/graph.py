@@ -146,7 +146,7 @@ def as_mermaid(edges: Sequence[Edge], titles: Mapping[str, str]) -> Iterator[str
 
 def _mermaid(text: str) -> str:
     """Letters and what cannot be taken for syntax; the rest by its number."""
-    safe = " .,:;_-/()!?'+*=…"
+    safe = " .,:_-/()!?'+*=…"
     shown = _printable(text)
     return "".join(c if c.isalnum() or c in safe else f"#{ord(c)};" for c in shown)
 

@@ -133,6 +133,15 @@ class Lookup:
         )
         return [self.event_at(Place(*row)) for row in rows.fetchall()]
 
+    def by_agent_key(self, agent_id: str, key: str) -> list[Mapping[str, Any]]:
+        """The events of an agent under a key, of whatever type, by event id."""
+        rows = self.connection.execute(
+            "SELECT seg, offset, size FROM event"
+            " WHERE key >= ? AND key < ? AND substr(key, ?) = ? AND id < ? ORDER BY id",
+            (f"{agent_id}\n", f"{agent_id}\x0b", -len(key) - 1, f"\n{key}", self.meta("horizon")),
+        )
+        return [self.event_at(Place(*row)) for row in rows.fetchall()]
+
     def event(self, event_id: str) -> Mapping[str, Any] | None:
         """The event of this id, quarantined or not."""
         row = self.connection.execute(
