@@ -275,6 +275,8 @@ CROWDS = {
     ),
 }
 # Which event a part of a body has to name for the event to have an effect.
+# One in four events names another as its cause, two of them one that is often there.
+CAUSES = ("",) * 9 + (id_at(-1, 0), id_at(-1, 1), id_at(0))
 ANSWERS = {"submission": "work.submitted", "offer": "work.handed_off", "lift": "work.held"}
 
 
@@ -303,6 +305,7 @@ def raws(draw: st.DrawFn, crowd: Crowd = ANYTHING) -> Raw:
         key=draw(st.sampled_from(crowd.keys)),
         session=draw(st.sampled_from(["", "", "s1"])),
         replica=draw(st.sampled_from(["aaaaaa", "bbbbbb"])),
+        cause=draw(st.sampled_from(CAUSES)),
     )
 
 
@@ -375,7 +378,8 @@ def strange(draw: st.DrawFn) -> Raw:
         names = list(FIELDS)
     if names:
         holder[draw(st.sampled_from(names))] = draw(JSON | st.lists(JSON, min_size=1, max_size=2))
-    return {**line, "body": body, "refs": refs}
+    told = draw(st.dictionaries(st.sampled_from(["cause", "links", "ts", "v"]), JSON, max_size=1))
+    return {**line, **told, "body": body, "refs": refs}
 
 
 @dataclass

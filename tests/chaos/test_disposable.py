@@ -97,7 +97,7 @@ def test_agents_at_work_do_not_notice_that_local_is_removed(
 
     while any(agent.process.poll() is None for agent in crowd):
         listed = run("wk", "list", "--limit", "3")
-        assert (listed.code in (0, 1)), listed.err
+        assert listed.code in (0, 1), listed.err
         run.ok("ev", "materialize", "work")
     said = [process.communicate(timeout=120) for process in writers]
     assert remover.poll() is None

@@ -391,6 +391,7 @@ def command(name: str, writes: bool = False, own_as: bool = False) -> Callable[[
         def called(**options: Any) -> Any:
             context = click.get_current_context()
             tool = context.find_root().info_name or ""
+            _refuse_empty(context.command.params, options)
             shared = {key: options.pop(key, None) for key in _CALL_OPTIONS}
             call = Call(tool, shared)
             try:
@@ -409,6 +410,21 @@ def command(name: str, writes: bool = False, own_as: bool = False) -> Callable[[
         return made
 
     return decorate
+
+
+# An empty one of these comes from a variable that is not set, and never means "none".
+_NEVER_EMPTY = frozenset("ID OTHER AGENT HUMAN S KEY EVENT WHEN TIME SPAN DIR".split())
+
+
+def _refuse_empty(parameters: Iterable[click.Parameter], values: Mapping[str, Any]) -> None:
+    for parameter in parameters:
+        value = values.get(parameter.name or "")
+        metavar = parameter.metavar or ""
+        if (value == "" or (isinstance(value, tuple) and "" in value)) and not (
+            _NEVER_EMPTY.isdisjoint(metavar.strip("[].").split("|"))
+        ):
+            what = parameter.opts[0] if isinstance(parameter, click.Option) else metavar
+            raise Refusal("usage", f"{what} is empty", "is a variable unset?")
 
 
 def _is_common(parameter: click.Parameter) -> bool:

@@ -57,11 +57,13 @@ class Folded(NamedTuple):
 
 
 def advance(
-    entity: str, state: State, event: Event, world: World
+    entity: str, state: State, event: Event, world: World, *, owned: bool = False
 ) -> tuple[State, Sequence[Problem]]:
     """Fold one more event into an entity; `event` is newer than all folded before.
 
-    state: {} before the first event; never changed in place.
+    state: {} before the first event.
+    owned: nobody else holds `state`, so that its keys may be changed in place: copying
+    it takes a quarter of the time of folding a large store.
     Returns the new state and the problems this event caused.
     """
     marks: list[Problem] = []
@@ -80,18 +82,20 @@ def advance(
     outcome = steps.get(event.type, otherwise)(state, event, world)
     if isinstance(outcome, Problem):
         return state, (*marks, outcome)
-    return _patched(state, outcome, event, marks), marks
+    if not outcome:
+        return state, marks
+    return _patched(state if owned else {**state}, outcome, event, marks), marks
 
 
 def _patched(state: State, patch: Patch, event: Event, marks: list[Problem]) -> State:
-    if not patch:
-        return state
-    changed = {**state, **patch}
-    noted = changed.pop(NOTE, None)
-    if noted is not None:
-        marks.append(noted)
-    changed["last"] = event.event_id
-    return {key: value for key, value in changed.items() if value is not GONE}
+    state.update(patch)
+    if NOTE in patch:
+        marks.append(state.pop(NOTE))
+    for key, value in patch.items():
+        if value is GONE:
+            del state[key]
+    state["last"] = event.event_id
+    return state
 
 
 def _repeat_of_key(event: Event, world: World) -> Problem | None:
@@ -174,7 +178,7 @@ def fold_entity(entity: str, ordered: Iterable[Event], world: World) -> tuple[St
     state: State = {}
     problems: list[Problem] = []
     for event in ordered:
-        state, found = advance(entity, state, event, world)
+        state, found = advance(entity, state, event, world, owned=True)
         problems.extend(found)
     return state, problems
 

@@ -5,7 +5,7 @@ until a resume. `agent/*` is everybody but people: the kill switch must not lock
 out whoever is to lift it. Only a human lifts a pause that a human set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coord.core.event import Event
@@ -66,17 +66,19 @@ STEPS = {"agent.registered": _registered, "agent.paused": _paused, "agent.resume
 
 def pause_of(world: World, agent_id: str, event_id: str) -> Mapping[str, Any] | None:
     """The pause that binds this agent at this event id: {since, by, why, …}, or None."""
-    own = _pause_in(world.state(f"agent/{agent_id}"), event_id)
+    # Every event asks this, and most stores know no pause at all.
+    pauses = world.state(f"agent/{agent_id}").get("pauses")
+    own = _pause_in(pauses, event_id) if pauses else None
     if own is not None or is_human(agent_id):
         return own
-    return _pause_in(world.state(f"agent/{EVERYBODY}"), event_id)
+    pauses = world.state(f"agent/{EVERYBODY}").get("pauses")
+    return _pause_in(pauses, event_id) if pauses else None
 
 
-def _pause_in(state: State, event_id: str) -> Mapping[str, Any] | None:
-    for pause in state.get("pauses", ()):
+def _pause_in(pauses: Iterable[Mapping[str, Any]], event_id: str) -> Mapping[str, Any] | None:
+    for pause in pauses:
         if pause["since"] < event_id <= pause.get("until", "~"):
-            found: Mapping[str, Any] = pause
-            return found
+            return pause
     return None
 
 

@@ -25,6 +25,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 # A number with more digits than a program keeps stays a text.
 _FLOAT = re.compile(r"[-+]?([0-9]{0,9}\.[0-9]{1,9}|[0-9]{1,9}\.?)([eE][-+]?[0-9]{1,2})?")
 _MAYBE_DEEP = 300
+_DEEPEST = 50
 BODY = "body"
 
 
@@ -137,18 +138,17 @@ def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
         yield key, value
 
 
-def _value(node: Any, above: set[int]) -> Any:
-    """A node as JSON would have it; `above`: every node met, to notice an alias."""
-    if id(node) in above:
+def _value(node: Any, met: set[int], depth: int = 0) -> Any:
+    """A node as JSON would have it; met: every node so far, to notice an alias."""
+    if id(node) in met:
         raise Broken(f"has an alias to line {node.start_mark.line + 1}")
-    above.add(id(node))
-    try:
-        if node.id == "mapping":
-            return {_text(key.value): _value(value, above) for key, value in _pairs(node)}
-        if node.id == "sequence":
-            return [_value(one, above) for one in node.value]
-    except RecursionError as error:
-        raise Broken("is nested too deeply") from error
+    if depth > _DEEPEST:
+        raise Broken("is nested too deeply")
+    met.add(id(node))
+    if node.id == "mapping":
+        return {_text(k.value): _value(value, met, depth + 1) for k, value in _pairs(node)}
+    if node.id == "sequence":
+        return [_value(one, met, depth + 1) for one in node.value]
     return _text(node.value) if node.style else _plain(node.value)
 
 

@@ -98,11 +98,12 @@ def commits_of(path: str, folder: str, limit: int) -> list[dict[str, Any]]:
 
 def path_in_tree(path: str, folder: str) -> str:
     """A path, given from a folder, as it is called from the top of that working tree."""
-    _, prefix = run(["rev-parse", "--show-prefix"], folder)
-    start = os.fsdecode(prefix.rstrip(b"\n"))
-    if os.path.isabs(path):
-        path = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
-    return os.path.normpath(os.path.join(start, path))
+    # The last part as it is: a link is a file of its own.
+    head, name = os.path.split(os.path.normpath(os.path.join(folder, path)))
+    top = head = os.path.realpath(head)
+    while not os.path.lexists(os.path.join(top, ".git")) and os.path.dirname(top) != top:
+        top = os.path.dirname(top)
+    return os.path.relpath(os.path.join(head, name), top)
 
 
 def hook_path(name: str, folder: str) -> str:

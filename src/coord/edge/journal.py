@@ -22,6 +22,7 @@ from coord.edge import store
 from coord.errors import Refusal
 
 SEGMENT_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 17
 _SUFFIX = ".jsonl"
 _TAIL_BYTES = 2 * events.MAX_LINE_BYTES
 
@@ -99,14 +100,34 @@ def read(path: str, start: int = 0) -> tuple[bytes, int]:
     return data[: data.rfind(b"\n") + 1], start + len(data)
 
 
-def lines(data: bytes, start: int = 0) -> Iterator[Line]:
+def blocks(path: str) -> Iterator[tuple[int, bytes]]:
+    """A segment up to its last newline in pieces of whole lines, each with its offset.
+
+    Between two pieces the file is not open: any number of journals is read side by side.
+    """
+    start, size = 0, BLOCK_BYTES
+    while True:
+        with open(path, "rb") as stream:
+            stream.seek(start)
+            data = stream.read(size)
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield start, data[:end]
+            start, size = start + end, BLOCK_BYTES
+        elif len(data) < size:
+            return
+        else:
+            # A line over the limit: damage, but read all the same.
+            size *= 2
+
+
+def lines(data: bytes, start: int = 0, sha256: digest.Sha256 = digest.sha256) -> Iterator[Line]:
     """The lines of `data`, which ends in a newline; `start` is its offset.
 
     Empty lines are passed over: an append after a torn line leaves none, but
     other hands may.
     """
     offset = start
-    sha256 = digest.sha256_for(len(data))
     for line in data.split(b"\n")[:-1]:
         if line:
             raw, fault = parse(line)

@@ -111,7 +111,8 @@ class Desk:
         if entity:
             self._states[entity] = after
         if event.key:
-            self._keys.setdefault(events.key_scope(raw), []).append(event)
+            again = event._replace(raw=placed)
+            self._keys.setdefault(events.key_scope(raw), []).append(again)
         return Written(placed)
 
     def _said_before(self, draft: Draft) -> Written | None:
@@ -123,9 +124,8 @@ class Desk:
             return None
         first = {**earlier[0], "writer": earlier[0].get("writer", "")}
         raw, _ = event_of(draft, self.author, first["event_id"], first.get("ts", ""), "")
-        # Its long texts stand in blobs.
-        again = {**blobs.fitted(raw, {}), "writer": ""}
-        if events.says_the_same(events.from_raw(first), events.from_raw(again)):
+        again = events.from_raw({**raw, "writer": ""})
+        if events.says_the_same(events.from_raw(first), again):
             return Written(earlier[0], is_duplicate=True)
         raise Refusal(
             "key_reused",

@@ -76,7 +76,7 @@ def _asked(call: kit.Call, known: Index, text: str) -> State:
 def _candidates(known: Index, asked: State, query: views.Query) -> list[str]:
     """The items that share a word of the title, or the name elsewhere."""
     words = likeness.told(searching.words_of(asked["title"]))[:_WORDS]
-    terms = [searching.Term(word, (word,)) for word in words]
+    terms = [searching.Term(word, (word,), is_prefix=True) for word in words]
     found = search.find(known, terms, query, " OR ").work_ids if terms else []
     reference = asked.get("external_ref")
     if reference:

@@ -16,7 +16,7 @@ FORMS = ("beads", "jsonl", "tbd", "github")
 class Source(NamedTuple):
     """One file, ready to be read.
 
-    rows: where each record stands (a line's or entry's number, a file's name), and the
+    rows: where each record stands (a line's or record's number, a file's name), and the
     record or the `Fault` in its place. unit: what such a place is called.
     again: what an export would make of a record, for the account to compare.
     """
@@ -36,7 +36,7 @@ def opened(path: str, form: str | None) -> Source:
         return _tbd(path)
     text = kit.text_of("-") if path == "-" else kit.file_text(path)
     if form in (None, "github") and text.lstrip().startswith("["):
-        return _github(list(_entries(text)), "entry")
+        return _github(list(_records(text)), "record")
     rows = list(_lines(text))
     chosen = form or _form_of(rows)
     if chosen == "github":
@@ -56,7 +56,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
                 yield number, importing.Fault("", refusal.message)
 
 
-def _entries(text: str) -> Iterator[tuple[int, Any]]:
+def _records(text: str) -> Iterator[tuple[int, Any]]:
     yield from enumerate(kit.json_value(text, "it"), start=1)
 
 

@@ -30,7 +30,7 @@ LINKS: Mapping[str, str] = {
 
 def is_blob(value: object) -> bool:
     """Whether a value stands for a long text kept in `blobs/`."""
-    return isinstance(value, Mapping) and type(value.get("sha256")) is str
+    return isinstance(value, dict) and type(value.get("sha256")) is str
 
 
 def _is_title(value: object) -> bool:
@@ -63,7 +63,7 @@ def are_labels(value: object) -> bool:
 
 
 def _is_object(value: object) -> bool:
-    return isinstance(value, Mapping)
+    return isinstance(value, dict)
 
 
 FITS: Mapping[str, tuple[Callable[[object], bool], str]] = {
@@ -82,7 +82,7 @@ FITS: Mapping[str, tuple[Callable[[object], bool], str]] = {
 
 def fault_in(values: object) -> str:
     """Name the first field that does not fit; "" when all do."""
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         return "the fields are not an object"
     for name, value in values.items():
         check = FITS.get(name)

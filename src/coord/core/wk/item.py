@@ -70,7 +70,7 @@ def _updated(state: State, event: Event, world: World) -> Patch | Problem:
     body = event.body
     changes, removed, base = body.get("set", {}), body.get("unset", []), body.get("base", {})
     fault = fields.fault_in(changes)
-    if fault or not isinstance(removed, list) or not isinstance(base, Mapping):
+    if fault or not isinstance(removed, list) or not isinstance(base, dict):
         return parts.bad(event, fault or "unset is not a list, or base not an object")
     labels = _labels_after(state, body)
     if labels is None:
@@ -91,8 +91,10 @@ def _still_ticked(state: State, checks: Sequence[Mapping[str, Any]]) -> list[Map
 
 
 def _labels_after(state: State, body: Mapping[str, Any]) -> list[str] | None:
+    if "add" not in body and "remove" not in body:
+        return list(state["labels"])
     added, removed = body.get("add", {}), body.get("remove", {})
-    if not isinstance(added, Mapping) or not isinstance(removed, Mapping):
+    if not isinstance(added, dict) or not isinstance(removed, dict):
         return None
     plus, minus = added.get("labels", []), removed.get("labels", [])
     if not fields.are_labels(plus) or not fields.are_labels(minus):
@@ -253,7 +255,7 @@ def _linked(state: State, event: Event, world: World) -> Patch | Problem:
         return Problem(event.event_id, "cycle", f"{target} cannot be linked to itself")
     links = state.get("links", {})
     entry = {"event_id": event.event_id, "at_ms": parts.when(event), "by": parts.who(event)}
-    if isinstance(event.body.get("extra"), Mapping):
+    if isinstance(event.body.get("extra"), dict):
         entry["extra"] = event.body["extra"]
     if target in links.get(kind, {}):
         return {}
@@ -284,7 +286,7 @@ def _commented(state: State, event: Event, world: World) -> Patch | Problem:
     comment = {
         "comment_id": comment_id, "at_ms": parts.when(event), "by": parts.who(event), "text": text,
     }  # fmt: skip
-    if isinstance(event.body.get("extra"), Mapping):
+    if isinstance(event.body.get("extra"), dict):
         comment["extra"] = event.body["extra"]
     return {
         "comments": [*comments, comment],

@@ -5,7 +5,8 @@
                             the titles are alike letter by letter (three tenths), and the
                             share of words of both descriptions (two tenths), of 100
 
-Common little words do not count.
+Common little words do not count, and words are compared without their endings:
+`crash`, `crashes` and `crashed` are one.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from coord.core.wk.searching import words_of
 
 LEAST = 40
 _SHOWN = 8
+_SHORTEST = 4
+_ENDINGS = ("ing", "ed", "es", "s")
 _WORDS_OF_TEXT = 400
 _LITTLE = frozenset(
     "a an and are as at be but by can do does for from has have if in into is it its no not of on"
@@ -24,8 +27,15 @@ _LITTLE = frozenset(
 
 
 def told(words: list[str]) -> list[str]:
-    """The words that say something, each once, in order."""
-    return [word for word in dict.fromkeys(words) if word not in _LITTLE]
+    """The words that say something, without endings, each once, in order."""
+    return list(dict.fromkeys(_stem(word) for word in words if word not in _LITTLE))
+
+
+def _stem(word: str) -> str:
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST:
+            return word[: -len(ending)]
+    return word
 
 
 def compared(

@@ -29,6 +29,8 @@ def claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
     }
     if domain["fence"]:
         patch["fence"] = domain["fence"]
+    if holds:
+        patch["newest_lease"] = holds[-1]["lease_id"]
     return patch
 
 
@@ -50,7 +52,7 @@ def moved(event: Event) -> dict[str, Any]:
     patch: dict[str, Any] = {
         "updated_at_ms": stated if is_integer(stated) else when(event),
     }
-    if isinstance(event.body.get("imported"), Mapping):
+    if isinstance(event.body.get("imported"), dict):
         patch["imported"] = event.body["imported"]
     return patch
 
@@ -63,12 +65,13 @@ def bad(event: Event, text: str) -> Problem:
 def fenced(state: State, event: Event) -> Problem | None:
     """Refuse a guarded write whose hold is not the item's newest good one."""
     lease_id = event.refs.get("lease_id")
-    claim = state.get("claim")
-    if lease_id is None or (claim and claim["lease_id"] == lease_id):
+    if lease_id is None or state.get("newest_lease", lease_id) == lease_id:
         return None
-    if claim is None:
-        return None
-    return Problem(event.event_id, "fenced", f"since then {arbiter.held_text(claim)}")
+    if "claim" in state:
+        text = arbiter.held_text(state["claim"])
+    else:
+        text = f"another hold of {state['work_id']} was good and is over"
+    return Problem(event.event_id, "fenced", f"since then {text}")
 
 
 def renewed_by(state: State, event: Event) -> Mapping[str, Any]:

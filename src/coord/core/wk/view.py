@@ -10,7 +10,10 @@ from typing import Any
 from coord.core import arbiter, units
 from coord.core.problem import State
 
-INTERNAL = ("values", "editors", "created_event", "refused", "last", "status_event", "links")
+INTERNAL = (
+    "values", "editors", "created_event", "refused", "last", "status_event", "links",
+    "newest_lease",
+)  # fmt: skip
 
 # Answers whether an item is still to be done: None for one that is not known.
 IsOpen = Callable[[str], bool | None]

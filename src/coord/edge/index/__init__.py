@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from coord.core import event as events
 from coord.edge import journal
 from coord.edge.index import database, reading
-from coord.edge.index.building import Builder
 from coord.edge.index.database import Database, Unusable
 from coord.edge.index.lookup import Lookup
 
@@ -56,7 +55,9 @@ class Index(Lookup):
     def _update(self, now_ms: int) -> None:
         if self._database.is_good():
             try:
-                with self._database.writing():
+                from coord.edge.index.building import Builder
+
+                with self._database.writing(), _no_collecting():
                     Builder(self).catch_up(events.horizon(now_ms))
                 return
             except reading.Changed:
@@ -64,20 +65,31 @@ class Index(Lookup):
         self._rebuild(now_ms)
 
     def _rebuild(self, now_ms: int) -> None:
+        from coord.edge.index.building import Builder
+        from coord.edge.index.loading import Loader
+
+        horizon = events.horizon(now_ms)
+        try:
+            with self._begun_anew():
+                Loader(self, horizon).load()
+        except reading.Changed:
+            with self._begun_anew():
+                Builder(self).build(horizon)
+
+    @contextlib.contextmanager
+    def _begun_anew(self) -> Iterator[None]:
         self._database.restart()
         self.connection = self._database.connection
         self.forget_cached()
         self.connection.execute("PRAGMA cache_size=-65536")
-        with self._database.writing():
-            Builder(self).build(events.horizon(now_ms))
+        with self._database.writing(), _no_collecting():
+            yield
         self.connection.execute("PRAGMA cache_size=-2000")
 
     def keep(self, key: str, value: str) -> None:
         """Remember something that can be found again: a cache, not a fact."""
-        self._database.lock(exclusive=True)
-        with self._database.writing():
+        with contextlib.suppress(reading.Changed), self.writing():
             self.connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
-        self._database.lock(exclusive=False)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -98,6 +110,20 @@ class Index(Lookup):
         """Let the file and its lock go."""
         self.close_files()
         self._database.close()
+
+
+@contextlib.contextmanager
+def _no_collecting() -> Iterator[None]:
+    """No search for garbage in circles: events and states have none, and it takes a third."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextlib.contextmanager
@@ -123,6 +149,9 @@ def _caught_up(folder: str, now_ms: int) -> Index:
         try:
             index.catch_up(now_ms)
             return index
+        except Unusable:
+            # Removed under us: there may be a new one by now.
+            index.close()
         except sqlite3.DatabaseError:
             # Damaged where it was not looked at first: made anew. Or its disk is full.
             index.close()

@@ -8,7 +8,7 @@ import orjson
 from coord.core import event as events
 from coord.core.problem import State
 from coord.edge.index import Index
-from coord.edge.index.views import NEVER_MS
+from coord.edge.index.views import NEVER_MS, WAITS_FOR
 
 # More than any screen shows; what is older is stuck no more and no less.
 MOST = 500
@@ -21,7 +21,7 @@ WHERE status = 'claimed' AND live = 1 ORDER BY claim_until DESC LIMIT ?
 _WAITING = f"""
 SELECT state FROM item JOIN entity USING(e)
 WHERE status != 'closed' AND live = 1 AND (defer_ms = {NEVER_MS} OR defer_ms > ?
-  OR (needs > 0 AND EXISTS(SELECT 1 FROM link WHERE link.e = item.e AND kind = 'waits_for')))
+  OR (needs > 0 AND EXISTS(SELECT 1 FROM link WHERE link.e = item.e AND kind = '{WAITS_FOR}')))
 ORDER BY created_ms, work_id LIMIT ?
 """
 _CONTESTED = """

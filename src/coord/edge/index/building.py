@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from coord.edge.index import Index
 
 _BATCH = 2000
-_INSERT_EVENT = (
+INSERT_EVENT = (
     "INSERT INTO event(n, id, e, seg, offset, size, type, agent, key) VALUES(?,?,?,?,?,?,?,?,?)"
 )
-_INSERT_CAUSE = "INSERT OR IGNORE INTO cause VALUES(?,?)"
+INSERT_CAUSE = "INSERT OR IGNORE INTO cause VALUES(?,?)"
+_HAS_ID = "SELECT 1 FROM event WHERE id=? LIMIT 1"
 Raw = Mapping[str, Any]
 
 
 class Builder:
-    """One catch-up or build, inside the index's write transaction."""
+    """One catch-up or build, inside the index's write transaction; a `World` for steps."""
 
     def __init__(self, index: "Index") -> None:
         self.index = index
@@ -46,6 +47,19 @@ class Builder:
         # What an incremental catch-up has to fold: entity to its new events.
         self._fresh: dict[str, list[Event]] | None = None
         self._refold: set[str] = set()
+        # What was folded and has still to be written: number, state, last event.
+        self._unsaved: dict[str, tuple[int, State, str]] = {}
+        self._fresh_ids: set[str] = set()
+        # The largest event id before the catch-up.
+        self._newest = ""
+
+    def state(self, entity: str) -> State:
+        """The state of an entity, for the steps of others."""
+        return self._unsaved[entity][1] if entity in self._unsaved else self.index.state(entity)
+
+    def keyed(self, event: Event) -> Sequence[Event]:
+        """The events of the same agent, type and key."""
+        return self.index.keyed(event)
 
     def build(self, horizon: str) -> None:
         """Fill an empty index from all journals."""
@@ -64,10 +78,13 @@ class Builder:
         self._advance_agents(self._agents_begun_anew(horizon))
         for family in fold.ORDER[1:]:
             self._fold_family(family, horizon)
+        self._save()
 
     def catch_up(self, horizon: str) -> None:
         """Read new bytes and fold what they touch; raises `Changed` for a rebuild."""
         self._fresh = {}
+        (newest,) = self.sql.execute("SELECT max(id) FROM event").fetchone()
+        self._newest = newest or ""
         marks = self.index.marks()
         before = self.index.meta("horizon")
         moved = self._touched_by_horizon(*sorted((before, horizon)))
@@ -78,6 +95,7 @@ class Builder:
         self._finish_names(horizon)
         self._refold |= moved
         self._fold_fresh(horizon)
+        self._save()
 
     def _forget(self, group: Sequence[journal.Segment]) -> None:
         first = group[0]
@@ -104,13 +122,15 @@ class Builder:
                 (segment.tool, segment.writer, seq, segment.path, offset, code, message),
             )
         if self._fresh is None:
-            first = self._next_number()
-            numbered = list(enumerate(found.lines, first))
-            self.sql.executemany(_INSERT_EVENT, (self._row(n, line, seg) for n, line in numbered))
-            self.sql.executemany(_INSERT_CAUSE, _causes(numbered))
+            self._insert(found.lines, seg)
             return
-        for line in found.lines:
-            self._add_fresh(line, seg)
+        self._add_fresh(found.lines, seg)
+
+    def _insert(self, lines: Sequence[Line], seg: int) -> None:
+        numbered = list(enumerate(lines, self._next_number()))
+        rows = (self._row(n, line, seg, self._entity_in(line)) for n, line in numbered)
+        self.sql.executemany(INSERT_EVENT, rows)
+        self.sql.executemany(INSERT_CAUSE, _causes(numbered))
 
     def _mark_segment(self, found: reading.Found, mark: reading.Mark | None) -> int:
         segment = found.segment
@@ -125,16 +145,20 @@ class Builder:
         row = self.sql.execute("SELECT max(n) FROM event").fetchone()
         return int(row[0] or 0) + 1
 
-    def _row(self, number: int, line: Line, seg: int) -> tuple[Any, ...]:
+    def _entity_in(self, line: Line) -> int | None:
+        assert line.raw is not None
+        entity = events.entity_of(line.raw)
+        return self._entity(entity) if entity else None
+
+    def _row(self, number: int, line: Line, seg: int, entity: int | None) -> tuple[Any, ...]:
         raw = line.raw
         assert raw is not None
-        entity = events.entity_of(raw)
         kind = self._name(raw["type"])
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return (
             number,
             raw["event_id"],
-            self._entity(entity) if entity else None,
+            entity,
             seg,
             line.offset,
             line.size,
@@ -174,25 +198,32 @@ class Builder:
         )
         self.sql.execute("INSERT OR REPLACE INTO meta VALUES('horizon', ?)", (horizon,))
 
-    def _add_fresh(self, line: Line, seg: int) -> None:
-        """Store one new line of a catch-up, unless it repeats an event."""
+    def _add_fresh(self, lines: Sequence[Line], seg: int) -> None:
+        """Store the new lines of a catch-up, and note those that repeat no event."""
+        repeated = [line for line in lines if not self._note_fresh(line)]
+        self._insert(lines, seg)
+        for line in repeated:
+            assert line.raw is not None
+            self._settle_id(line.raw["event_id"])
+
+    def _note_fresh(self, line: Line) -> bool:
+        """Note one new event to be folded; answers False for one that was there."""
         assert line.raw is not None
         assert self._fresh is not None
         event = events.from_raw(line.raw)
-        same_id = self.sql.execute(
-            "SELECT n FROM event WHERE id=? LIMIT 1", (event.event_id,)
-        ).fetchone()
-        number = self._next_number()
-        self.sql.execute(_INSERT_EVENT, self._row(number, line, seg))
-        self.sql.executemany(_INSERT_CAUSE, _causes([(number, line)]))
-        if same_id:
-            self._settle_id(event.event_id)
-            return
+        if event.event_id in self._fresh_ids:
+            return False
+        # What is newer than all that was there meets neither itself nor its key there.
+        if event.event_id <= self._newest:
+            if self.sql.execute(_HAS_ID, (event.event_id,)).fetchone():
+                return False
+            if event.key:
+                self._refold |= self._later_with_key(event)
+        self._fresh_ids.add(event.event_id)
         entity = events.entity_of(line.raw)
         if entity:
             self._fresh.setdefault(entity, []).append(event)
-        if event.key:
-            self._refold |= self._later_with_key(event)
+        return True
 
     def _later_with_key(self, event: Event) -> set[str]:
         rows = self.sql.execute(
@@ -210,19 +241,19 @@ class Builder:
     def _settle_id(self, event_id: str) -> None:
         """Keep the row that folds for this id; the others leave their entities."""
         rows = self.sql.execute(
-            "SELECT n, seg, offset, size, entity.name FROM event LEFT JOIN entity USING(e)"
+            "SELECT n, seg, offset, size, id, entity.name FROM event LEFT JOIN entity USING(e)"
             " WHERE id=?",
             (event_id,),
         ).fetchall()
-        variants = [(events.from_raw(self.index.event_at(Place(*r[1:4]))), r) for r in rows]
+        variants = [(events.from_raw(self.index.event_at(Place(*r[1:5]))), r) for r in rows]
         kept, problem = fold.settled([event for event, _ in variants])
         keeper = next(row for event, row in variants if event is kept)
         for event, row in variants:
             if row is not keeper:
                 self.sql.execute("DELETE FROM event WHERE n=?", (row[0],))
                 self.sql.execute("DELETE FROM cause WHERE n=?", (row[0],))
-            if row[4]:
-                self._refold.add(row[4])
+            if row[5]:
+                self._refold.add(row[5])
             if event.key:
                 self._refold |= self._later_with_key(event)
         # The kept variant may belong elsewhere than the one that was folded before.
@@ -233,7 +264,9 @@ class Builder:
             self.sql.execute("DELETE FROM problem WHERE e=0 AND event_id=?", (event_id,))
             self._note_problems(0, [problem])
 
-    def _note_problems(self, number: int, problems: Iterable[Problem]) -> None:
+    def _note_problems(self, number: int, problems: Sequence[Problem]) -> None:
+        if not problems:
+            return
         self.sql.executemany(
             "INSERT INTO problem VALUES(?,?,?,?,?)",
             [(number, p.event_id, p.code, p.message, p.stands) for p in problems],
@@ -300,7 +333,7 @@ class Builder:
         for event in sorted(fresh, key=_id_of):
             entity = events.entity_of(event.raw)
             number = self._entity(entity)
-            state, problems = fold.advance(entity, self.index.state(entity), event, self.index)
+            state, problems = fold.advance(entity, self.state(entity), event, self)
             self._note_problems(number, problems)
             self._store(number, entity, state, event.event_id)
 
@@ -327,14 +360,14 @@ class Builder:
     ) -> tuple[State, list[Problem]]:
         problems: list[Problem] = []
         for event in fresh:
-            state, found = fold.advance(entity, state, event, self.index)
+            state, found = fold.advance(entity, state, event, self, owned=True)
             problems.extend(found)
         return state, problems
 
     def _fold_family(self, family: str, horizon: str) -> None:
         """Fold all entities of a family from their events."""
         for numbers in self._numbers_of(family):
-            self._fold_anew(numbers, horizon, is_new=True)
+            self._fold_anew(numbers, horizon)
 
     def _numbers_of(self, family: str) -> Iterator[list[int]]:
         """The entities of a family, some thousand at a time."""
@@ -345,15 +378,14 @@ class Builder:
         for start in range(0, len(numbers), _BATCH):
             yield numbers[start : start + _BATCH]
 
-    def _fold_anew(self, numbers: Sequence[int], horizon: str, is_new: bool = False) -> None:
+    def _fold_anew(self, numbers: Sequence[int], horizon: str) -> None:
         for number, entity, group in self._grouped(numbers, horizon):
             ordered, _ = fold.in_order(group, events.time_of(horizon))
-            state, problems = fold.fold_entity(entity, ordered, self.index)
-            if not is_new:
+            state, problems = fold.fold_entity(entity, ordered, self)
+            if self._fresh is not None:
                 self.sql.execute("DELETE FROM problem WHERE e=?", (number,))
             self._note_problems(number, problems)
-            last = ordered[-1].event_id if ordered else ""
-            self._store(number, entity, state, last, is_new)
+            self._store(number, entity, state, ordered[-1].event_id if ordered else "")
 
     def _grouped(
         self, numbers: Sequence[int], horizon: str
@@ -362,7 +394,7 @@ class Builder:
         names = dict(self.sql.execute(f"SELECT e, name FROM entity WHERE e IN ({marks})", numbers))
         groups: dict[int, list[Event]] = {number: [] for number in numbers}
         rows = self.sql.execute(
-            f"SELECT e, seg, offset, size FROM event WHERE e IN ({marks}) AND id < ?"
+            f"SELECT e, seg, offset, size, id FROM event WHERE e IN ({marks}) AND id < ?"
             " ORDER BY seg, offset",
             (*numbers, horizon),
         )
@@ -371,16 +403,24 @@ class Builder:
         for number, group in groups.items():
             yield number, names[number], group
 
-    def _store(
-        self, number: int, entity: str, state: State, last: str, is_new: bool = False
-    ) -> None:
-        self.sql.execute(
-            "UPDATE entity SET last=?, state=? WHERE e=?",
-            (last, orjson.dumps(state) if state else None, number),
-        )
+    def _store(self, number: int, entity: str, state: State, last: str) -> None:
+        """Keep what an entity was folded to; it is written with others."""
         self.index.remember(entity, state)
-        if entity.startswith("work/"):
-            views.store_item(self.sql, number, state, is_new)
+        self._unsaved[entity] = (number, state, last)
+        if len(self._unsaved) >= _BATCH:
+            self._save()
+
+    def _save(self) -> None:
+        unsaved, self._unsaved = self._unsaved, {}
+        self.sql.executemany(
+            "UPDATE entity SET last=?, state=? WHERE e=?",
+            [
+                (last, orjson.dumps(s) if s else None, number)
+                for number, s, last in unsaved.values()
+            ],
+        )
+        items = [(n, state) for entity, (n, state, _) in unsaved.items() if entity[:5] == "work/"]
+        views.store_items(self.sql, items, are_new=self._fresh is None)
 
 
 def _id_of(event: Event) -> str:

@@ -39,10 +39,9 @@ class Database:
             self._create()
 
     def _connected(self) -> sqlite3.Connection:
+        # Nothing is read yet: a damaged file is noticed where it can be made anew.
         uri = f"file:{_quoted(self.path)}?nolock=1" if self.path else "file::memory:"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        connection.execute("PRAGMA synchronous=OFF")
-        return connection
+        return sqlite3.connect(uri, uri=True, isolation_level=None)
 
     @property
     def in_memory(self) -> bool:
@@ -64,15 +63,26 @@ class Database:
         return row is not None and row[0] == boot_id()
 
     def restart(self) -> None:
-        """Begin anew, empty, whatever the file holds; the exclusive lock is held."""
+        """Begin anew, empty, whatever the file holds; the exclusive lock is held.
+
+        Raises `Unusable` when its name means another file by now: that one's lock is
+        not ours, and to write there would mix two processes' tables.
+        """
         if self.path:
             self.connection.close()
             os.ftruncate(self._descriptor, 0)
         self.connection = self._connected()
+        if self.path and not _is_named(self.path, self._descriptor):
+            raise Unusable(f"{self.path} was replaced")
         self._create()
 
-    def _create(self) -> None:
+    def _write_plainly(self) -> None:
+        """No side files and no waiting for the disk: what is lost is made anew."""
+        self.connection.execute("PRAGMA synchronous=OFF")
         self.connection.execute("PRAGMA journal_mode=MEMORY")
+
+    def _create(self) -> None:
+        self._write_plainly()
         self.connection.executescript(schema.TABLES)
         self.connection.execute("INSERT INTO meta VALUES('boot', ?)", (boot_id(),))
 
@@ -88,7 +98,7 @@ class Database:
 
         Anything but a kill undoes it and takes the mark away again.
         """
-        self.connection.execute("PRAGMA journal_mode=MEMORY")
+        self._write_plainly()
         before = self._version()
         self.connection.execute(f"PRAGMA user_version={schema.DIRTY}")
         try:
@@ -144,7 +154,7 @@ def _opened(path: str, descriptor: int) -> Database | None:
     try:
         store.flock_within(descriptor, fcntl.LOCK_SH, LOCK_WAIT_S, path)
         database = Database(path, descriptor)
-        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+        if _is_named(path, descriptor):
             return database
     except (OSError, sqlite3.Error, Refusal) as error:
         _discard(database, descriptor)
@@ -153,6 +163,12 @@ def _opened(path: str, descriptor: int) -> Database | None:
         raise Unusable(str(error)) from error
     _discard(database, descriptor)
     return None
+
+
+def _is_named(path: str, descriptor: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    return False
 
 
 def _discard(database: Database | None, descriptor: int) -> None:

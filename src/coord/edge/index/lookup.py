@@ -21,11 +21,12 @@ _OPEN_FILES = 200
 
 
 class Place(NamedTuple):
-    """Where an event's line is: segment number, byte offset, bytes."""
+    """Where an event's line is: segment number, byte offset, bytes; and which event's."""
 
     seg: int
     offset: int
     size: int
+    event_id: str
 
 
 class Lookup:
@@ -128,7 +129,7 @@ class Lookup:
     def by_key(self, scope: str) -> list[Mapping[str, Any]]:
         """The events of one idempotency scope, by event id."""
         rows = self.connection.execute(
-            "SELECT seg, offset, size FROM event WHERE key = ? AND id < ? ORDER BY id",
+            "SELECT seg, offset, size, id FROM event WHERE key = ? AND id < ? ORDER BY id",
             (scope, self.meta("horizon")),
         )
         return [self.event_at(Place(*row)) for row in rows.fetchall()]
@@ -136,7 +137,7 @@ class Lookup:
     def by_agent_key(self, agent_id: str, key: str) -> list[Mapping[str, Any]]:
         """The events of an agent under a key, of whatever type, by event id."""
         rows = self.connection.execute(
-            "SELECT seg, offset, size FROM event"
+            "SELECT seg, offset, size, id FROM event"
             " WHERE key >= ? AND key < ? AND substr(key, ?) = ? AND id < ? ORDER BY id",
             (f"{agent_id}\n", f"{agent_id}\x0b", -len(key) - 1, f"\n{key}", self.meta("horizon")),
         )
@@ -145,7 +146,7 @@ class Lookup:
     def event(self, event_id: str) -> Mapping[str, Any] | None:
         """The event of this id, quarantined or not."""
         row = self.connection.execute(
-            "SELECT seg, offset, size FROM event WHERE id=?", (event_id,)
+            "SELECT seg, offset, size, id FROM event WHERE id=?", (event_id,)
         ).fetchone()
         return self.event_at(Place(*row)) if row else None
 
@@ -160,7 +161,7 @@ class Lookup:
     def caused_by(self, event_id: str) -> list[Mapping[str, Any]]:
         """The events that name this one as a cause, by event id."""
         rows = self.connection.execute(
-            "SELECT seg, offset, size FROM cause JOIN event USING(n) WHERE parent=? ORDER BY id",
+            "SELECT seg, offset, size, id FROM cause JOIN event USING(n) WHERE parent=? ORDER BY id",
             (event_id,),
         )
         return list(self.events_at(rows.fetchall()))
@@ -168,14 +169,14 @@ class Lookup:
     def of_entity(self, entity: str) -> list[Event]:
         """The folded events of an entity, by event id."""
         rows = self.connection.execute(
-            "SELECT seg, offset, size FROM event JOIN entity USING(e)"
+            "SELECT seg, offset, size, id FROM event JOIN entity USING(e)"
             " WHERE name = ? AND id < ? ORDER BY id",
             (entity, self.meta("horizon")),
         )
         return [events.from_raw(raw) for raw in self.events_at(rows.fetchall())]
 
-    def events_at(self, rows: Iterable[tuple[int, int, int]]) -> Iterator[Mapping[str, Any]]:
-        """The events whose lines stand at (segment, offset, size)."""
+    def events_at(self, rows: Iterable[tuple[int, int, int, str]]) -> Iterator[Mapping[str, Any]]:
+        """The events whose lines stand at (segment, offset, size, event id)."""
         for row in rows:
             yield self.event_at(Place(*row))
 
@@ -183,7 +184,7 @@ class Lookup:
         """Read one line; raises `Changed` when something else stands there by now."""
         line = os.pread(self._file(place.seg), place.size, place.offset)
         raw, _ = journal.parse(line)
-        if raw is None:
+        if raw is None or raw["event_id"] != place.event_id:
             raise Changed(f"{self._paths[place.seg]} changed at byte {place.offset}")
         return raw
 
@@ -230,7 +231,7 @@ class Lookup:
         """The newest events that a filter takes, oldest first; all with limit -1."""
         conditions, values = self._conditions(wanted)
         rows = self.connection.execute(
-            f"SELECT seg, offset, size FROM event WHERE {conditions} ORDER BY id DESC", values
+            f"SELECT seg, offset, size, id FROM event WHERE {conditions} ORDER BY id DESC", values
         )
         found: list[Mapping[str, Any]] = []
         for row in rows:

@@ -6,7 +6,7 @@ this costs whoever asks. Leases on patterns (`path:src/**`) need not contain the
 so all leases on paths are looked at.
 """
 
-import mmap
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +15,7 @@ import orjson
 from coord.core import causes
 from coord.edge import journal
 from coord.edge.index import Index
+from coord.edge.journal import Segment
 
 _ON_PATHS = b'"path:'
 Raw = Mapping[str, Any]
@@ -25,9 +26,10 @@ def of_path(known: Index, path: str, limit: int) -> list[Raw]:
     # As a line spells it, which writers other than ours may do otherwise.
     spelled = orjson.dumps(path)[1:-1]
     found: set[str] = set()
+    room = bytearray()
     for segment in journal.segments(known.folder):
         needles = (spelled, _ON_PATHS) if segment.tool == "lease" else (spelled,)
-        for line in _lines_with(segment.path, needles):
+        for line in _lines_with(segment, needles, room):
             raw, _ = journal.parse(line)
             if raw is not None and causes.mentions(raw, path):
                 found.add(raw["event_id"])
@@ -36,21 +38,26 @@ def of_path(known: Index, path: str, limit: int) -> list[Raw]:
     return [raw for raw in map(known.event, newest) if raw is not None]
 
 
-def _lines_with(path: str, needles: tuple[bytes, ...]) -> Iterator[bytes]:
-    with open(path, "rb") as stream:
-        if not stream.seek(0, 2):
-            return
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for needle in needles:
-                yield from _lines_at(data, needle)
+def _lines_with(segment: Segment, needles: tuple[bytes, ...], room: bytearray) -> Iterator[bytes]:
+    """The whole lines of a segment that contain one of these."""
+    size = _filled(room, segment)
+    for needle in needles:
+        place = room.find(needle, 0, size)
+        while place >= 0:
+            start, end = room.rfind(b"\n", 0, place) + 1, room.find(b"\n", place, size)
+            if end < 0:
+                # Not written to its end yet.
+                return
+            yield bytes(room[start:end])
+            place = room.find(needle, end, size)
 
 
-def _lines_at(data: mmap.mmap, needle: bytes) -> Iterator[bytes]:
-    place = data.find(needle)
-    while place >= 0:
-        start, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
-        if end < 0:
-            # Not written to its end yet.
-            return
-        yield data[start:end]
-        place = data.find(needle, end)
+def _filled(room: bytearray, segment: Segment) -> int:
+    """Read a segment into memory that is used again for the next: new memory costs more."""
+    if len(room) < segment.size:
+        room.extend(bytes(segment.size - len(room)))
+    descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.preadv(descriptor, [room], 0)
+    finally:
+        os.close(descriptor)

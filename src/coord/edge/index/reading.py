@@ -7,10 +7,12 @@ lines do not continue the chain, `Changed` asks for everything to be read anew, 
 then `core.chain` sorts the damaged journal's lines.
 """
 
+import heapq
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from coord.core import digest
 from coord.edge import journal
 from coord.edge.journal import Line, Segment, Tip
 
@@ -43,6 +45,8 @@ class Found(NamedTuple):
 
 
 Key = tuple[str, str, int]
+# An event id, its segment's number, and its line.
+Placed = tuple[str, int, Line]
 
 
 def key_of(segment: Segment) -> Key:
@@ -97,7 +101,7 @@ def new_lines(segment: Segment, mark: Mark | None, tip: Tip) -> Found:
     good: list[Line] = []
     damages: list[tuple[int, int, str, str]] = []
     last = (mark.last_offset, mark.last_size, mark.last_digest) if mark else (0, 0, "")
-    for line in journal.lines(data, start):
+    for line in journal.lines(data, start, digest.sha256_for(len(data))):
         last = (line.offset, line.size, line.digest)
         raw = line.raw
         if raw is None:
@@ -168,6 +172,50 @@ def whole_journal(segments: Sequence[Segment]) -> Iterator[Found]:
         found = new_lines(segment, None, tip)
         yield found
         tip = found.tip
+
+
+def merged(segments: Sequence[Segment], ended: list[Found]) -> Iterator[Placed]:
+    """Every line of all journals by event id; `Changed` for damage or ids that do not grow.
+
+    Segments are numbered from 1, as listed. ended: gets each segment, without its lines,
+    in that order too.
+    """
+    # Sorted when all is read: journals end in any order.
+    sha256 = digest.sha256_for(sum(s.size for s in segments))
+    numbers = {segment.path: number for number, segment in enumerate(segments, 1)}
+    ends: dict[int, Found] = {}
+    streams = [_growing(group, numbers, ends, sha256) for group in journals(segments)]
+    yield from heapq.merge(*streams)
+    ended.extend(ends[number] for number in sorted(ends))
+
+
+def _growing(
+    group: Sequence[Segment],
+    numbers: Mapping[str, int],
+    ends: dict[int, Found],
+    sha256: digest.Sha256,
+) -> Iterator[Placed]:
+    """The lines of one journal that has no damage and whose ids grow."""
+    seq, vouched, newest = 0, "", ""
+    for segment in group:
+        seg, size, line = numbers[segment.path], 0, None
+        damages: list[tuple[int, int, str, str]] = []
+        for start, data in journal.blocks(segment.path):
+            size = start + len(data)
+            for line in journal.lines(data, start, sha256):
+                if line.raw is None:
+                    damages.append((0, line.offset, "unreadable", f"the line {line.fault}"))
+                    continue
+                event_id = line.raw["event_id"]
+                seq += 1
+                if (line.raw["seq"], line.raw.get("prev", "")) != (seq, vouched):
+                    raise Changed(f"{segment.path} breaks the chain at byte {line.offset}")
+                if event_id <= newest:
+                    raise Changed(f"{segment.path} goes back in time at byte {line.offset}")
+                vouched, newest = line.digest, event_id
+                yield event_id, seg, line
+        last = (line.offset, line.size, line.digest) if line else (0, 0, "")
+        ends[seg] = Found(segment, (), damages, (size, *last), Tip(seq, vouched, newest))
 
 
 def settled_journal(segments: Sequence[Segment]) -> list[Found]:

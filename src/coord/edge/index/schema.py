@@ -22,6 +22,7 @@ CREATE TABLE name(i INTEGER PRIMARY KEY, text TEXT UNIQUE, events INTEGER);
 CREATE TABLE event(
   n INTEGER PRIMARY KEY, id TEXT, e INTEGER, seg INTEGER, offset INTEGER, size INTEGER,
   type INTEGER, agent INTEGER, key TEXT);
+CREATE INDEX event_key ON event(key) WHERE key IS NOT NULL;
 CREATE TABLE cause(n INTEGER, parent TEXT, PRIMARY KEY(n, parent)) WITHOUT ROWID;
 CREATE TABLE entity(e INTEGER PRIMARY KEY, name TEXT UNIQUE, last TEXT, state BLOB);
 CREATE TABLE problem(e INTEGER, event_id TEXT, code TEXT, message TEXT, stands INTEGER);
@@ -43,7 +44,6 @@ CREATE TABLE searched(e INTEGER PRIMARY KEY);
 INDEXES = """
 CREATE INDEX event_id ON event(id);
 CREATE INDEX event_entity ON event(e);
-CREATE INDEX event_key ON event(key) WHERE key IS NOT NULL;
 CREATE INDEX cause_parent ON cause(parent);
 CREATE INDEX problem_entity ON problem(e);
 CREATE INDEX item_next ON item(

@@ -14,11 +14,11 @@ import orjson
 from coord.core.problem import State
 
 # A row of `link` that is no link: what an item was put on hold for. No kind looks so.
-_WAITS_FOR = ":waits_for"
+WAITS_FOR = ":waits_for"
 BLOCKED = (
     "needs > 0 AND EXISTS(SELECT 1 FROM link"
     " JOIN item AS need INDEXED BY item_undone ON need.work_id = link.target"
-    f" WHERE link.e = item.e AND link.kind IN ('needs', '{_WAITS_FOR}')"
+    f" WHERE link.e = item.e AND link.kind IN ('needs', '{WAITS_FOR}')"
     " AND need.status != 'closed')"
 )
 # `defer_ms` of an item that waits for an agent or a URL: no time ends that.
@@ -70,6 +70,9 @@ STATUSES: Mapping[str, str] = {
 _EVERYTHING: Mapping[str, Any] = {}
 
 
+_INSERT_ITEM = f"INSERT INTO item VALUES({','.join('?' * 19)})"
+
+
 class Query(NamedTuple):
     """Which items, in which order, how many.
 
@@ -84,36 +87,40 @@ class Query(NamedTuple):
     offset: int = 0
 
 
-def store_item(sql: sqlite3.Connection, number: int, state: State, is_new: bool) -> None:
-    """Write one item's rows; `is_new` says that it has none yet."""
-    if not is_new:
+def store_items(sql: sqlite3.Connection, items: Sequence[tuple[int, State]], are_new: bool) -> None:
+    """Write the rows of items, given with their numbers; `are_new`: they have none yet."""
+    if not are_new:
         # Without its mark in `searched` the next search reads the item again.
+        numbers = [(number,) for number, _ in items]
         for table in ("item", "link", "label", "searched"):
-            sql.execute(f"DELETE FROM {table} WHERE e=?", (number,))
-    if not state:
-        return
-    claim, links = state.get("claim", {}), state.get("links", {})
-    status = state["status"]
-    needs = [*links.get("needs", ()), *waits_for(state)]
-    sql.execute(
-        "INSERT INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            number, state["work_id"], int(status in ("open", "claimed")), status,
-            int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
-            state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
-            _not_before_ms(state), claim.get("agent_id"),
-            claim.get("expires_at_ms", 0), len(needs), state["created_by"],
-            state.get("external_ref"), state.get("resolution"), state["title"],
-        ),
+            sql.executemany(f"DELETE FROM {table} WHERE e=?", numbers)
+    there = [(number, state) for number, state in items if state]
+    sql.executemany(_INSERT_ITEM, [_item_row(number, state) for number, state in there])
+    links = [row for number, state in there for row in _link_rows(number, state)]
+    sql.executemany("INSERT INTO link VALUES(?,?,?)", links)
+    labels = [(number, label) for number, state in there for label in state["labels"]]
+    sql.executemany("INSERT INTO label VALUES(?,?)", labels)
+
+
+def _item_row(number: int, state: State) -> tuple[Any, ...]:
+    claim, status = state.get("claim", {}), state["status"]
+    needs = [*state.get("links", {}).get("needs", ()), *waits_for(state)]
+    return (
+        number, state["work_id"], int(status in ("open", "claimed")), status,
+        int("deleted" in state), state["type"], state["priority"], state.get("assignee"),
+        state["created_at_ms"], state["updated_at_ms"], state.get("due_ms"),
+        _not_before_ms(state), claim.get("agent_id"), claim.get("expires_at_ms", 0),
+        len(needs), state["created_by"], state.get("external_ref"), state.get("resolution"),
+        state["title"],
     )  # fmt: skip
-    for kind, targets in links.items():
-        rows = [(number, kind, target) for target in targets]
-        sql.executemany("INSERT INTO link VALUES(?,?,?)", rows)
-    waits = [(number, _WAITS_FOR, target) for target in waits_for(state)]
-    sql.executemany("INSERT INTO link VALUES(?,?,?)", waits)
-    if state["labels"]:
-        labels = [(number, label) for label in state["labels"]]
-        sql.executemany("INSERT INTO label VALUES(?,?)", labels)
+
+
+def _link_rows(number: int, state: State) -> Iterator[tuple[int, str, str]]:
+    for kind, targets in state.get("links", {}).items():
+        for target in targets:
+            yield number, kind, target
+    for target in waits_for(state):
+        yield number, WAITS_FOR, target
 
 
 def waits_for(state: State) -> list[str]:
@@ -261,7 +268,7 @@ def contested(sql: sqlite3.Connection) -> list[State]:
 
 def needs_among(sql: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """Who waits for whom among what is still to be done: needs, and holds for an item."""
-    for kind in ("needs", _WAITS_FOR):
+    for kind in ("needs", WAITS_FOR):
         yield from all_links(sql, kind)
 
 

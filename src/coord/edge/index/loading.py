@@ -1,0 +1,172 @@
+"""Filling an empty index in one pass: every line read, checked, parsed and folded once.
+
+All journals are merged by event id, so that each event meets its entity as it was just
+before it. This holds for stores without damage, where every journal's ids grow; others
+raise `reading.Changed`, and `building` reads first and folds then. The answers are the
+same.
+
+States being folded are kept at hand, up to `_AT_HAND` items: then all are put away,
+and one that goes on is taken out again. So time and memory hardly depend on how the
+items' lives overlap.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from coord.core import causes, fold
+from coord.core import event as events
+from coord.core.event import Event
+from coord.core.problem import State
+from coord.edge import journal
+from coord.edge.index import building, reading, schema, views
+from coord.edge.index.reading import Placed
+from coord.edge.journal import Line
+
+if TYPE_CHECKING:
+    from coord.edge.index import Index
+
+_AT_HAND = 16_384
+_BATCH = 4096
+
+
+class Folding:
+    """An entity's state so far, its number, and the newest event folded into it."""
+
+    __slots__ = ("entity", "has_row", "last", "number", "state")
+
+    def __init__(self, entity: str, number: int, state: State, last: str, has_row: bool) -> None:
+        self.entity, self.number, self.has_row = entity, number, has_row
+        self.state, self.last = state, last
+
+    def as_row(self) -> tuple[str, bytes | None]:
+        """What its row keeps: the last event and the state."""
+        return self.last, orjson.dumps(self.state) if self.state else None
+
+
+class Loader(building.Builder):
+    """One load; the `World` of the events that it folds, as of each event's time."""
+
+    def __init__(self, index: "Index", horizon: str) -> None:
+        super().__init__(index)
+        self._horizon = horizon
+        self._at_hand: dict[str, Folding] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._causes: list[tuple[int, str]] = []
+        self._problems: list[tuple[Any, ...]] = []
+        self._count = 0
+        # Keyed events whose rows are not in the table yet, by scope.
+        self._keyed: dict[str, list[Event]] = {}
+
+    def load(self) -> None:
+        """Fill the index from all journals; raises `Changed` for a store out of order."""
+        self._finish_names(self._horizon)
+        ended: list[reading.Found] = []
+        self._take_all(reading.merged(journal.segments(self.index.folder), ended))
+        self._write_rows()
+        self._put_away("")
+        for number, found in enumerate(ended, 1):
+            self._add(found, reading.Mark(number, 0, 0, 0, ""))
+        self._finish_names(self._horizon)
+        self._fill_items()
+        for statement in schema.INDEXES.split(";\n"):
+            self.sql.execute(statement)
+
+    def state(self, entity: str) -> State:
+        """The state of an entity, of the events so far."""
+        folding = self._at_hand.get(entity)
+        if folding is None and entity in self._entities:
+            folding = self._folding(entity)
+        return folding.state if folding else {}
+
+    def keyed(self, event: Event) -> Sequence[Event]:
+        """The events so far of the same agent, type and key."""
+        return [*self.index.keyed(event), *self._keyed.get(events.key_scope(event.raw), ())]
+
+    def _take_all(self, lines: Iterator[Placed]) -> None:
+        """Take every line, those that repeat an event's id as one."""
+        waiting = next(lines, None)
+        for found in lines:
+            assert waiting is not None
+            if found[0] == waiting[0]:
+                waiting = self._settled(waiting, found)
+                continue
+            self._take(*waiting)
+            waiting = found
+        if waiting is not None:
+            self._take(*waiting)
+
+    def _settled(self, one: Placed, other: Placed) -> Placed:
+        """Of two lines with one event id, the one that counts."""
+        variants = [events.from_raw(line.raw) for _, _, line in (one, other) if line.raw]
+        chosen, problem = fold.settled(variants)
+        if problem is not None and (0, *problem) not in self._problems:
+            self._problems.append((0, *problem))
+        return one if chosen is variants[0] else other
+
+    def _take(self, event_id: str, seg: int, line: Line) -> None:
+        """Store one event's row and fold it."""
+        raw = line.raw
+        assert raw is not None
+        entity = events.entity_of(raw)
+        folding = self._folding(entity) if entity else None
+        self._count += 1
+        self._rows.append(self._row(self._count, line, seg, folding.number if folding else None))
+        if "cause" in raw or "links" in raw:
+            self._causes += [(self._count, parent) for parent in causes.of(raw)]
+        if event_id < self._horizon:
+            self._fold(events.from_raw(raw), folding)
+        if len(self._rows) >= _BATCH:
+            self._write_rows()
+        if len(self._at_hand) > _AT_HAND:
+            # Every event reads agents and settings: they stay.
+            self._put_away("work/")
+
+    def _fold(self, event: Event, folding: Folding | None) -> None:
+        if folding is not None:
+            folding.state, problems = fold.advance(
+                folding.entity, folding.state, event, self, owned=True
+            )
+            folding.last = event.event_id
+            if problems:
+                self._problems += [(folding.number, *problem) for problem in problems]
+        if event.key:
+            self._keyed.setdefault(events.key_scope(event.raw), []).append(event)
+
+    def _folding(self, entity: str) -> Folding:
+        """An entity at hand: as it is, taken out again, or new."""
+        folding = self._at_hand.get(entity)
+        if folding is None:
+            folding = self._at_hand[entity] = self._begun(entity)
+        return folding
+
+    def _begun(self, entity: str) -> Folding:
+        number = self._entities.setdefault(entity, len(self._entities) + 1)
+        row = self.sql.execute("SELECT last, state FROM entity WHERE e=?", (number,)).fetchone()
+        if row is None:
+            return Folding(entity, number, {}, "", has_row=False)
+        return Folding(entity, number, orjson.loads(row[1]) if row[1] else {}, row[0], has_row=True)
+
+    def _put_away(self, family: str) -> None:
+        """Write the states at hand of a family and let them go."""
+        chosen = [f for f in self._at_hand.values() if f.entity.startswith(family)]
+        new = [(f.number, f.entity, *f.as_row()) for f in chosen if not f.has_row]
+        old = [(*f.as_row(), f.number) for f in chosen if f.has_row]
+        self.sql.executemany("INSERT INTO entity VALUES(?,?,?,?)", new)
+        self.sql.executemany("UPDATE entity SET last=?, state=? WHERE e=?", old)
+        for folding in chosen:
+            del self._at_hand[folding.entity]
+
+    def _write_rows(self) -> None:
+        self.sql.executemany(building.INSERT_EVENT, self._rows)
+        self.sql.executemany(building.INSERT_CAUSE, self._causes)
+        self.sql.executemany("INSERT INTO problem VALUES(?,?,?,?,?)", self._problems)
+        self._rows, self._causes, self._problems, self._keyed = [], [], [], {}
+
+    def _fill_items(self) -> None:
+        """Write the rows of all work items, once each."""
+        rows = self.sql.execute("SELECT e, name, state FROM entity WHERE state IS NOT NULL")
+        while some := rows.fetchmany(_BATCH):
+            items = [(e, orjson.loads(state)) for e, name, state in some if name[:5] == "work/"]
+            views.store_items(self.sql, items, are_new=True)
