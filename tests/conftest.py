@@ -43,12 +43,13 @@ class Answer:
     @property
     def json(self) -> Any:
         """The first line of stdout, parsed."""
-        return json.loads(self.out.splitlines()[0])
+        return json.loads(self.out.split("\n")[0])
 
     @property
     def lines(self) -> list[Any]:
         """Every line of stdout, parsed."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        # Not splitlines(): a text may hold other characters that end lines.
+        return [json.loads(line) for line in self.out.split("\n") if line]
 
     @property
     def error(self) -> dict[str, Any]:

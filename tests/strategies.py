@@ -206,9 +206,7 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
         },
     ),
     "work.claimed": st.fixed_dictionaries(TAKING, optional={"take_over": st.booleans()}),
-    "work.renewed": st.fixed_dictionaries(
-        {}, optional={"ttl_ms": SPANS, "expires_at_ms": UNTIL}
-    ),
+    "work.renewed": st.fixed_dictionaries({}, optional={"ttl_ms": SPANS, "expires_at_ms": UNTIL}),
     "work.released": st.fixed_dictionaries({}, optional={"break": st.booleans()}),
     "work.closed": st.fixed_dictionaries({"as": st.sampled_from(["done", "wontdo", "never"])}),
     "work.reopened": st.just({}),
@@ -245,6 +243,8 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     "build.finished": st.just({"passed": True}),
     "msg.sent": st.just({"text": "hello"}),
 }
+
+
 @dataclass(frozen=True)
 class Crowd:
     """What a history is about: the fewer the types, agents and keys, the more they meet."""
@@ -264,11 +264,18 @@ CROWDS = {
     "anything": ANYTHING,
     "keys": Crowd(["work.commented", "work.created"], ["agent:ada"], ["k1", "k1", ""]),
     "pauses": Crowd(["agent.paused", "agent.resumed", "work.claimed", "config.set"]),
-    "claims": Crowd([kind for kind in BODIES if kind.startswith("work.")], AGENTS[:2], [""], ITEMS[:2]),
+    "claims": Crowd([kind for kind in BODIES if kind[:5] == "work."], AGENTS[:2], [""], ITEMS[:2]),
     "links": Crowd(["work.linked", "work.unlinked", "work.closed", "work.held"], keys=[""]),
     "custody": Crowd(
-        [*["work.claimed", "work.submitted", "work.handed_off"] * 3, "work.verified",
-         "work.accepted", "work.declined", "work.held", "work.closed", "config.set"],
+        [
+            *["work.claimed", "work.submitted", "work.handed_off"] * 3,
+            "work.verified",
+            "work.accepted",
+            "work.declined",
+            "work.held",
+            "work.closed",
+            "config.set",
+        ],
         keys=[""],
         items=ITEMS[:1],
         leases=LEASES[:1],

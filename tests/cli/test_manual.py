@@ -83,7 +83,9 @@ def rendered(source):
 def lint(source):
     """What mandoc finds to say about a page."""
     command = ["mandoc", "-T", "lint", "-W", "all"]
-    return subprocess.run(command, input=source, capture_output=True, text=True).stdout
+    said = subprocess.run(command, input=source, capture_output=True, text=True).stdout
+    # Our own pages name each other, and need not be installed where tests run.
+    return "".join(x for x in said.splitlines(True) if "referenced manual not found" not in x)
 
 
 def test_a_page_is_clean(page, need):

@@ -1,6 +1,7 @@
 """`wk search` and `wk similar`: found by what is said, with and without FTS5."""
 
 import json
+import shutil
 import unicodedata
 
 import pytest
@@ -97,6 +98,21 @@ def test_what_changes_is_found_as_it_is_now(shop):
     # Gone by itself: the index is only a cache.
     (shop.folder / ".coord" / "local" / "index.db").unlink()
     assert find(shop, "fence") == ["wk-print", "wk-twice"]
+
+
+def test_an_event_that_comes_late_is_found_too(shop, tmp_path, frozen):
+    """It is not the item's newest event: what tells that must not be that one's id."""
+    other = tmp_path / "other"
+    shutil.copytree(shop.folder, other)
+    soon, later = ({"env": frozen(now_ms=4_000_000_000_000 + n, seed=n)} for n in (1, 1000))
+    shop.ok("wk", "comment", "wk-login", "a zebra", as_="agent:bo", cwd=other, **soon)
+    shop.ok("wk", "comment", "wk-login", "a horse", as_="agent:ada", **later)
+    assert ids(shop.ok("wk", "search", "horse", **later)) == ["wk-login"]
+
+    for file in (other / ".coord" / "wk").glob("agent-bo.*"):
+        shutil.copy(file, shop.folder / ".coord" / "wk")
+
+    assert ids(shop.ok("wk", "search", "zebra", **later)) == ["wk-login"]
 
 
 def test_what_was_deleted_is_not_found_and_states_can_be_chosen(shop):

@@ -185,7 +185,8 @@ def test_a_renewal_may_shorten_a_hold():
 def test_any_event_of_the_holder_that_names_the_lease_renews_an_advisory_hold():
     """Not one of another agent, not one that is too late, and never a shortening one."""
     domain, _ = after(acquire("ada", 0, ttl=1000))
-    table = [(note("ada", 500), 1500), (note("bo", 500, "lease-ada"), 1000), (note("ada", 1000), 1000)]
+    late, foreign = note("ada", 1000), note("bo", 500, "lease-ada")
+    table = [(note("ada", 500), 1500), (foreign, 1000), (late, 1000)]
 
     for told, until in table:
         assert arbiter.touch(domain, told)["holds"][0]["expires_at_ms"] == START_MS + until

@@ -86,8 +86,13 @@ def test_two_that_saw_the_same_newest_id_do_not_mint_the_same_next_one(random, o
 
 def distance(before, after):
     """How far one id is past another, as 128-bit numbers."""
-    numbers = [(time_ms << 80) + random for time_ms, random in map(events.decode_id, (before, after))]
-    return numbers[1] - numbers[0]
+    return number_of(after) - number_of(before)
+
+
+def number_of(event_id):
+    """An id as a 128-bit number."""
+    time_ms, random = events.decode_id(event_id)
+    return (time_ms << 80) + random
 
 
 def test_the_step_grows_with_the_entropy_and_is_never_one_by_habit():

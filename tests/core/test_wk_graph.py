@@ -1,5 +1,6 @@
 """Who waits for whom, the longest chain, drawings, columns, what has come to rest."""
 
+import itertools
 import re
 
 from hypothesis import given
@@ -44,7 +45,7 @@ def test_the_longest_chain_goes_along_needs_and_none_is_longer(pairs):
 
     chain = graph.longest_chain(needs)
 
-    assert all(first in needs[then] for first, then in zip(chain, chain[1:], strict=False))
+    assert all(first in needs[then] for first, then in itertools.pairwise(chain))
     assert len(chain) == max((depth(name, needs) for name in needs), default=0)
 
 

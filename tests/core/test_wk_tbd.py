@@ -187,7 +187,7 @@ def test_every_field_of_any_record_is_kept_and_comes_once(records):
 
 def test_front_matter_is_read_as_it_was_meant():
     record = frontmatter.record(
-        "---\ntitle: no\nid: \"0622\"\nwhen: 2026-05-17T06:23:49.971Z\nn: 012\nf: 1.5\nt: 1:30\n"
+        '---\ntitle: no\nid: "0622"\nwhen: 2026-05-17T06:23:49.971Z\nn: 012\nf: 1.5\nt: 1:30\n'
         "z: ~\nb: true\nbig: 99999999999999999999\nbody: below\n---\n\ntext\n---\nmore\n"
     )
 

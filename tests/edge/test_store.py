@@ -44,8 +44,8 @@ def submodule(repo, tmp_path):
 def test_the_store_lies_at_the_root_of_the_main_tree(repo, monkeypatch):
     (repo / "src" / "deep").mkdir(parents=True)
 
-    for folder in (repo, repo / "src", repo / "src" / "deep", repo / ".git", repo / ".git" / "refs"):
-        assert found(folder, monkeypatch) == str(repo / ".coord")
+    for folder in (".", "src", "src/deep", ".git", ".git/refs"):
+        assert found(repo / folder, monkeypatch) == str(repo / ".coord")
 
 
 def test_a_path_through_a_symlink_is_the_same_store(repo, tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_every_linked_worktree_uses_the_main_trees_store(repo, tmp_path, monkeyp
         assert found(folder, monkeypatch) == str(repo / ".coord")
 
 
-def test_a_worktree_with_a_tracked_store_of_its_own_uses_the_main_trees(repo, tmp_path, monkeypatch):
+def test_a_worktree_that_has_a_tracked_store_uses_the_main_trees(repo, tmp_path, monkeypatch):
     """In inline mode every worktree has the folder, and one of them is the store."""
     (repo / ".coord").mkdir()
     (repo / ".coord" / "file").write_text("x")
@@ -88,7 +88,7 @@ def test_a_worktree_of_a_bare_repository_uses_the_bare_ones(bare, tmp_path, monk
     assert found(tmp_path / "linked", monkeypatch) == str(bare / ".coord")
 
 
-def test_a_repository_in_a_folder_named_dot_git_that_is_bare_has_one_store(repo, tmp_path, monkeypatch):
+def test_a_bare_repository_named_dot_git_has_one_store(repo, tmp_path, monkeypatch):
     """The usual home of clones that have only linked worktrees."""
     home = tmp_path / "home"
     git(tmp_path, "clone", "--quiet", "--bare", str(repo), "home/.git")

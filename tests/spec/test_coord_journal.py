@@ -5,11 +5,12 @@ import itertools
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import orjson
 import pytest
+
+from tests.conftest import FROZEN_MS
 
 PAGE = Path(__file__).parents[2] / "man" / "coord-journal.5"
 KEY_ORDER = [
@@ -45,10 +46,10 @@ def rewrite(store, change):
 
 
 @pytest.fixture
-def filled(run, store):
+def filled(run, store, frozen):
     """A store with five events of one writer in one journal."""
     for title in ("one", "two", "three", "four", "five"):
-        run.ok("wk", "create", title, as_="agent:ada")
+        run.ok("wk", "create", title, as_="agent:ada", env=frozen())
     return store
 
 
@@ -140,23 +141,19 @@ def test_e3_what_is_unknown_is_left_out(filled):
         assert None not in orjson.loads(line).values()
 
 
-def test_e4_an_event_id_is_never_before_what_its_writer_had_folded(run, store):
-    """Also when the wall clock has gone back an hour."""
-    now_ms = int(time.time() * 1000)
-    early, late = str(now_ms - 3_600_000), str(now_ms)
-    run.ok("wk", "create", "a", as_="agent:ada", env={"COORD_NOW_MS": late})
+def test_e4_an_event_id_is_never_before_what_its_writer_had_folded(run, store, frozen):
+    """Also when the wall clock has gone back."""
+    run.ok("wk", "create", "a", as_="agent:ada", env=frozen())
 
-    within = str(int(late) - 200_000)
-    run.ok("wk", "create", "b", as_="agent:bo", env={"COORD_NOW_MS": within})
+    run.ok("wk", "create", "b", as_="agent:bo", env=frozen(now_ms=FROZEN_MS - 200_000))
 
     ids = {orjson.loads(line)["body"]["title"]: orjson.loads(line)["event_id"]
            for line in lines_of(store)}  # fmt: skip
     assert ids["a"] < ids["b"]
-    assert early < within
 
 
 def test_e5_the_wall_clock_decides_nothing(run, filled, frozen):
-    env = frozen(now_ms=int(time.time() * 1000) + 1000)
+    env = frozen()
     before = state(run, env=env)
     changed = b"\n".join(
         orjson.dumps({**orjson.loads(line), "ts": "1999-01-01T00:00:00.000Z"})
@@ -212,7 +209,7 @@ def test_c3_an_edited_line_is_not_used(run, filled):
 
 
 def test_c4_a_line_that_stands_twice_is_used_once(run, filled, frozen):
-    env = frozen(now_ms=int(time.time() * 1000))
+    env = frozen()
     before = state(run, env=env)
     rewrite(filled, lambda lines: [*lines[:2], lines[1], *lines[2:]])
 
@@ -221,7 +218,7 @@ def test_c4_a_line_that_stands_twice_is_used_once(run, filled, frozen):
 
 
 def test_c5_lines_out_of_order_are_used(run, filled, frozen):
-    env = frozen(now_ms=int(time.time() * 1000))
+    env = frozen()
     before = state(run, env=env)
     rewrite(filled, lambda lines: [lines[0], lines[2], lines[1], *lines[3:]])
 
@@ -314,7 +311,7 @@ def test_r2_a_line_that_does_not_parse_is_named_with_its_place(run, filled):
 
 @pytest.mark.parametrize("order", [reversed, sorted])
 def test_r3_the_order_of_lines_decides_nothing(run, filled, frozen, order):
-    env = frozen(now_ms=int(time.time() * 1000))
+    env = frozen()
     shuffled = b"\n".join(order(lines_of(filled))) + b"\n"
 
     answer = run("ev", "materialize", "work", "-", input=shuffled.decode(), env=env)
@@ -330,7 +327,7 @@ def written_again(line, replica, **changes):
 
 
 def test_r4_an_event_of_another_journal_too_counts_once(run, filled, frozen):
-    env = frozen(now_ms=int(time.time() * 1000))
+    env = frozen()
     before = state(run, env=env)
     other = filled / "wk" / "agent-ada.zzzzzz.0001.jsonl"
     other.write_bytes(written_again(lines_of(filled)[2], "zzzzzz"))
@@ -340,7 +337,7 @@ def test_r4_an_event_of_another_journal_too_counts_once(run, filled, frozen):
 
 
 def test_r5_of_two_events_with_one_id_the_same_is_used_everywhere(run, filled, frozen):
-    env = frozen(now_ms=int(time.time() * 1000))
+    env = frozen()
     twin = written_again(lines_of(filled)[2], "zzzzzz", body={"title": "another"})
     states = []
     for name in ("aaaaaa", "zzzzzz"):
@@ -354,19 +351,13 @@ def test_r5_of_two_events_with_one_id_the_same_is_used_everywhere(run, filled, f
     assert codes == [("id_reused", None)]
 
 
-def test_r6_an_event_from_the_future_counts_when_its_time_has_come(run, store):
-    now_ms = int(time.time() * 1000)
-    ahead = {"COORD_NOW_MS": str(now_ms + 600_000)}
-    run.ok("wk", "create", "later", as_="agent:ada", env=ahead)
+def test_r6_an_event_from_the_future_counts_when_its_time_has_come(run, store, frozen):
+    now, then = frozen(), frozen(now_ms=FROZEN_MS + 600_000)
+    run.ok("wk", "create", "later", as_="agent:ada", env=then)
 
-    assert state(run, env={"COORD_NOW_MS": str(now_ms)}) == ""
-    assert state(run, env=ahead).count('"work_id"') == 1
-    assert damage_codes(run, now_ms) == ["early"]
-
-
-def damage_codes(run, now_ms):
-    rows = run("ev", "check", env={"COORD_NOW_MS": str(now_ms)}).lines
-    return [row["code"] for row in rows]
+    assert state(run, env=now) == ""
+    assert [row["code"] for row in run("ev", "check", env=now).lines] == ["early"]
+    assert state(run, env=then).count('"work_id"') == 1
 
 
 def test_r7_the_first_event_of_a_key_counts(run, filled):

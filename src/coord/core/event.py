@@ -44,6 +44,8 @@ TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 AGENT_ID = re.compile(r"(agent|human|bot):[^\s\x00-\x1f\x7f]{1,120}")
 WRITER = re.compile(r"[a-z0-9-]{1,64}\.[a-z2-7]{6}")
 _RANDOM_BITS = 80
+# What an absent object reads as; nobody changes it.
+_NONE: Mapping[str, Any] = {}
 _PAIRS = [one + other for one in CROCKFORD for other in CROCKFORD]
 # Crockford's digits as those that `int` reads in base 32.
 _AS_BASE32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
@@ -65,7 +67,7 @@ class Event(NamedTuple):
     @property
     def time_ms(self) -> int:
         """The hybrid clock's instant, milliseconds since the epoch."""
-        return time_of(self.event_id)
+        return int(self.event_id[:10].translate(_AS_BASE32), 32)
 
 
 def fault_in(raw: object) -> str:
@@ -81,16 +83,13 @@ def fault_in(raw: object) -> str:
         return "actor.agent_id is missing"
     if not isinstance(raw.get("writer"), str) or not is_integer(raw.get("seq"), least=1):
         return "writer or seq is missing"
-    return _fault_in_parts(raw, actor)
-
-
-def _fault_in_parts(raw: Mapping[str, Any], actor: Mapping[str, Any]) -> str:
-    for name in ("refs", "body"):
-        if not isinstance(raw.get(name, {}), dict):
-            return f"{name} is not an object"
-    if not isinstance(actor.get("session_id", ""), str):
+    if not isinstance(raw.get("refs", _NONE), dict):
+        return "refs is not an object"
+    if not isinstance(raw.get("body", _NONE), dict):
+        return "body is not an object"
+    if "session_id" in actor and not isinstance(actor["session_id"], str):
         return "actor.session_id is not a string"
-    if not isinstance(raw.get("idempotency_key", ""), str):
+    if "idempotency_key" in raw and not isinstance(raw["idempotency_key"], str):
         return "idempotency_key is not a string"
     return ""
 
@@ -108,8 +107,8 @@ def from_raw(raw: Mapping[str, Any]) -> Event:
         raw["type"],
         actor["agent_id"],
         actor.get("session_id", ""),
-        raw.get("refs") or {},
-        raw.get("body") or {},
+        raw.get("refs", _NONE),
+        raw.get("body", _NONE),
         raw.get("idempotency_key", ""),
         raw["writer"],
         raw,
@@ -123,17 +122,14 @@ def journal_of(kind: str) -> str:
 
 def entity_of(raw: Mapping[str, Any]) -> str:
     """The entity whose fold reads this event, or "" for one that nothing folds."""
-    word = raw["type"].partition(".")[0]
-    refs = raw.get("refs") or {}
-    if word == "agent":
-        return _named("agent", refs.get("agent_id"))
-    if word == "config":
-        return _named("config", (raw.get("body") or {}).get("key"))
-    return _named("work", refs.get("work_id"))
-
-
-def _named(family: str, name: object) -> str:
-    return f"{family}/{name}" if isinstance(name, str) and name else ""
+    kind: str = raw["type"]
+    if kind.startswith("agent."):
+        family, name = "agent", raw.get("refs", _NONE).get("agent_id")
+    elif kind.startswith("config."):
+        family, name = "config", raw.get("body", _NONE).get("key")
+    else:
+        family, name = "work", raw.get("refs", _NONE).get("work_id")
+    return f"{family}/{name}" if name and isinstance(name, str) else ""
 
 
 def key_scope(raw: Mapping[str, Any]) -> str:

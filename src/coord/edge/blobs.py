@@ -5,6 +5,7 @@ that. The longest texts of a body move out first, until the line fits.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from coord.core.event import MAX_LINE_BYTES
 from coord.edge import journal
 from coord.edge.store import refusing_disk_errors
 
+_NAME = re.compile("[0-9a-f]{64}")
 # Room for what the journal adds: writer, seq, prev, v.
 _SPARE_BYTES = 512
 _WORTH_BYTES = 256
@@ -55,10 +57,10 @@ def _texts(node: Any) -> Iterator[tuple[Any, Any, str]]:
 
 
 def store(folder: str, found: Mapping[str, bytes]) -> None:
-    """Write blobs and wait until the disk has them; one that exists is left alone."""
+    """Write blobs and wait until the disk has them; one that is there whole is left alone."""
     for name, data in found.items():
         target = path(folder, name)
-        if os.path.exists(target):
+        if _read(folder, name) == data:
             continue
         with refusing_disk_errors(target):
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -99,11 +101,18 @@ def path(folder: str, name: str) -> str:
 
 def load(folder: str, blob: Mapping[str, Any]) -> str | None:
     """A blob's text; None when it is not here or not what its name says."""
-    try:
-        with open(path(folder, str(blob["sha256"])), "rb") as stream:
-            data = stream.read()
-    except OSError:
-        return None
-    if digest.sha256(data).hexdigest() != blob["sha256"]:
+    data = _read(folder, blob["sha256"])
+    if data is None or digest.sha256(data).hexdigest() != blob["sha256"]:
         return None
     return data.decode(errors="replace")
+
+
+def _read(folder: str, name: object) -> bytes | None:
+    """What stands under a name; a foreign event may name anything, which is not opened."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        return None
+    try:
+        with open(path(folder, name), "rb") as stream:
+            return stream.read()
+    except OSError:
+        return None

@@ -40,11 +40,14 @@ class Replica:
             with open(self._path, "rb") as stream:
                 kept = journal.from_json(stream.read())
         except (OSError, ValueError):
-            return {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": newest}
-        if {key: kept.get(key) for key in self._binding} != self._binding:
+            kept = None
+        gone = {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": newest}
+        if not isinstance(kept, dict) or kept.keys() != gone.keys():
+            return gone
+        if {key: kept[key] for key in self._binding} != self._binding:
             # A copy of another clone: its journals are not ours to continue.
-            return {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": ""}
-        return dict(kept)
+            return {**gone, "adopted": ""}
+        return kept
 
     def writer(self, agent_id: str, chance: Chance) -> str:
         """The writer name of an agent here."""

@@ -213,7 +213,8 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
         return _WHEN_LIFTED, {"paused_by": pause.get("by")}
     if problem.code in ("held", "fenced"):
         hint, facts = _holder_facts(desk.state(f"work/{work_id}"), work_id)
-        return hint if event.type in judging.EXCLUSIVE else "", facts
+        told = f"until then it is theirs; wk comment {work_id} tells them something"
+        return hint if event.type in judging.EXCLUSIVE else told, facts
     if problem.code == "not_held":
         return f"wk claim {work_id}", {"work_id": work_id}
     if problem.code == "unverified":

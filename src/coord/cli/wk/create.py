@@ -76,7 +76,11 @@ def _drafts(call: kit.Call, desk: Desk, record: Record, key: str) -> Iterator[Dr
     # Before anything is drafted: an item without the links it was asked for is half of it.
     whole = {kind: [_known(desk, target) for target in ids] for kind, ids in wanted.items()}
     work_id = given or common.fresh_id(desk, desk.author, key, "wk-", "work.created")
+    is_retry = call.earlier(desk, "work.created", key) is not None
     yield call.draft(*request.creation(work_id, body), key=key)
+    if is_retry:
+        # Its links were written with it, and may have been changed since.
+        return
     for kind, refs, said in request.links(work_id, desk.state(f"work/{work_id}"), whole):
         yield Draft(kind, refs, said, cause=call.cause)
 

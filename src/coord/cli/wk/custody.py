@@ -50,9 +50,10 @@ def _submission(call: kit.Call, desk: Desk, text: str, body: Mapping[str, Any]) 
     """The submission, and a copy of each file that it shows: the file may change."""
     state = state_of(desk, text)
     refs = refs_of(desk, state)
+    is_retry = call.earlier(desk, "work.submitted") is not None
     yield call.draft("work.submitted", refs, body)
     for shown in body["artifacts"] or ():
-        if os.path.isfile(shown):
+        if os.path.isfile(shown) and not is_retry:
             yield Draft("artifact.added", refs, placed(desk, shown), cause=call.cause)
 
 
@@ -98,7 +99,8 @@ def verify(call: kit.Call, work_id: str, verdict: str | None, submission: str | 
 
 def _verdict(call: kit.Call, desk: Desk, text: str, verdict: str, submission: str | None) -> Draft:
     state = state_of(desk, text)
-    newest = state.get("submission", {}).get("event_id")
+    said = call.earlier(desk, "work.verified")
+    newest = said["body"]["submission"] if said else state.get("submission", {}).get("event_id")
     if newest is None:
         status = view.status_at(state, desk.judged_at_ms)
         message = f"{state['work_id']} is {status}, not submitted"

@@ -85,7 +85,7 @@ def accept(call: kit.Call, work_id: str, ttl: int | None) -> None:
     offers: list[Mapping[str, Any]] = []
     written = call.record(lambda desk: [_acceptance(call, desk, work_id, ttl, offers)])
     call.acknowledge(written, _say_accepted, "work_id")
-    commit = offers[0].get("commit")
+    commit = offers[0].get("commit") if offers else None
     if commit and not git.reaches(commit, os.getcwd()):
         hint = "fetch and check it out, or ask the sender to push it"
         call.warn("unreachable", f"commit {commit[:12]} is not part of what is here", hint)
@@ -95,11 +95,13 @@ def _acceptance(
     call: kit.Call, desk: Desk, text: str, ttl: int | None, offers: list[Mapping[str, Any]]
 ) -> Draft:
     state = state_of(desk, text)
-    offers.append(_standing(desk, state))
+    said = call.earlier(desk, "work.accepted")
+    if said is None:
+        offers.append(_standing(desk, state))
     work_id = state["work_id"]
     lease_id = common.fresh_id(desk, desk.author, call.key, "lease-", "work.accepted")
     body = {
-        "offer": offers[0]["event_id"],
+        "offer": said["body"]["offer"] if said else offers[0]["event_id"],
         "fence": state.get("fence", 0) + 1,
         "ttl_ms": ttl or default_ttl_ms(desk),
         "expires_at_ms": 0,
@@ -136,7 +138,9 @@ def decline(call: kit.Call, work_id: str) -> None:
 def _refusal(call: kit.Call, desk: Desk, text: str) -> Draft:
     state = state_of(desk, text)
     refs = {"work_id": state["work_id"]}
-    return call.draft("work.declined", refs, {"offer": _standing(desk, state)["event_id"]})
+    said = call.earlier(desk, "work.declined")
+    offer = said["body"]["offer"] if said else _standing(desk, state)["event_id"]
+    return call.draft("work.declined", refs, {"offer": offer})
 
 
 @kit.command("hold", writes=True)
@@ -167,11 +171,14 @@ def _waits(call: kit.Call, desk: Desk, text: str, ends: str | None) -> Iterator[
     if ends is not None:
         yield call.draft("work.held", refs, {"on": _end(call, desk, ends)})
         return
-    waits = state.get("waits", ())
-    if not waits:
+    said = call.earlier(desk, "work.held")
+    lifted = [said["body"]["lift"]] if said else [w["event_id"] for w in state.get("waits", ())]
+    if not lifted:
         raise Refusal("wrong_state", f"{state['work_id']} does not wait for anything")
-    for wait in waits:
-        yield call.draft("work.held", refs, {"lift": wait["event_id"]})
+    for number, event_id in enumerate(lifted):
+        # The first has the key itself, so that a retry finds that it is one.
+        key = f"{call.key}:{number}" if call.key and number else call.key
+        yield call.draft("work.held", refs, {"lift": event_id}, key=key)
 
 
 def _end(call: kit.Call, desk: Desk, text: str) -> dict[str, Any]:

@@ -80,8 +80,8 @@ _ENDED: Mapping[str, Column] = {
     "stateReason": Column("resolution", _RESOLUTIONS.get, _REASONS.get),
 }
 _COMMENT: Mapping[str, Column] = {
-    "id": Column("comment_id", name_of),
-    "author": Column("by", _login_of, _person),
+    "id": Column("comment_id", name_of, always=True),
+    "author": Column("by", _login_of, _person, always=True),
     "body": Column("text", text_of),
     "createdAt": _when("at_ms", always=True),
 }

@@ -157,7 +157,9 @@ def _renewed(state: State, event: Event, world: World) -> Patch | Problem:
 
 
 def _released(state: State, event: Event, world: World) -> Patch | Problem:
-    lease_id, claim = event.refs.get("lease_id"), state.get("claim")
+    claim = state.get("claim")
+    # Whoever names no lease means the one that stands.
+    lease_id = event.refs.get("lease_id", claim["lease_id"] if claim else None)
     if claim is None or claim["lease_id"] != lease_id:
         refused = [h["lease_id"] for h in state.get("refused", [])]
         if lease_id in refused:

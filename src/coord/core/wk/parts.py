@@ -36,8 +36,9 @@ def claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
 
 def when(event: Event, name: str = "at_ms") -> int:
     """The instant an import states, else the event's own."""
-    value = event.body.get(name)
-    return value if is_integer(value) else event.time_ms
+    if name in event.body and is_integer(event.body[name]):
+        return int(event.body[name])
+    return event.time_ms
 
 
 def who(event: Event) -> str:
@@ -48,12 +49,11 @@ def who(event: Event) -> str:
 
 def moved(event: Event) -> dict[str, Any]:
     """What every effective event changes: when the item last moved, and its import."""
-    stated = event.body.get("updated_at_ms")
-    patch: dict[str, Any] = {
-        "updated_at_ms": stated if is_integer(stated) else when(event),
-    }
-    if isinstance(event.body.get("imported"), dict):
-        patch["imported"] = event.body["imported"]
+    body = event.body
+    stated = is_integer(body["updated_at_ms"]) if "updated_at_ms" in body else False
+    patch: dict[str, Any] = {"updated_at_ms": body["updated_at_ms"] if stated else when(event)}
+    if "imported" in body and isinstance(body["imported"], dict):
+        patch["imported"] = body["imported"]
     return patch
 
 

@@ -152,9 +152,11 @@ def _caught_up(folder: str, now_ms: int) -> Index:
         except Unusable:
             # Removed under us: there may be a new one by now.
             index.close()
-        except sqlite3.DatabaseError:
-            # Damaged where it was not looked at first: made anew. Or its disk is full.
+        except sqlite3.DatabaseError as error:
             index.close()
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                break
+            # Damaged where it was not looked at first: made anew.
             discard(local)
         except BaseException:
             index.close()

@@ -151,28 +151,18 @@ class Builder:
         return self._entity(entity) if entity else None
 
     def _row(self, number: int, line: Line, seg: int, entity: int | None) -> tuple[Any, ...]:
-        raw = line.raw
+        offset, size, _, raw, _ = line
         assert raw is not None
         kind = self._name(raw["type"])
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        return (
-            number,
-            raw["event_id"],
-            entity,
-            seg,
-            line.offset,
-            line.size,
-            kind,
-            self._name(raw["actor"]["agent_id"]),
-            events.key_scope(raw) or None,
-        )
+        agent = self._name(raw["actor"]["agent_id"])
+        key = events.key_scope(raw) if "idempotency_key" in raw else None
+        return number, raw["event_id"], entity, seg, offset, size, kind, agent, key or None
 
     def _name(self, text: str) -> int:
-        number = self._names.get(text)
-        if number is None:
-            number = self._numbered("name", "i", "text", text)
-            self._names[text] = number
-        return number
+        if text not in self._names:
+            self._names[text] = self._numbered("name", "i", "text", text)
+        return self._names[text]
 
     def _entity(self, name: str) -> int:
         number = self._entities.get(name)

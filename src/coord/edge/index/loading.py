@@ -110,7 +110,7 @@ class Loader(building.Builder):
         raw = line.raw
         assert raw is not None
         entity = events.entity_of(raw)
-        folding = self._folding(entity) if entity else None
+        folding = (self._at_hand.get(entity) or self._folding(entity)) if entity else None
         self._count += 1
         self._rows.append(self._row(self._count, line, seg, folding.number if folding else None))
         if "cause" in raw or "links" in raw:

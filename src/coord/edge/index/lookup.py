@@ -161,7 +161,8 @@ class Lookup:
     def caused_by(self, event_id: str) -> list[Mapping[str, Any]]:
         """The events that name this one as a cause, by event id."""
         rows = self.connection.execute(
-            "SELECT seg, offset, size, id FROM cause JOIN event USING(n) WHERE parent=? ORDER BY id",
+            "SELECT seg, offset, size, id FROM cause JOIN event USING(n)"
+            " WHERE parent=? ORDER BY id",
             (event_id,),
         )
         return list(self.events_at(rows.fetchall()))

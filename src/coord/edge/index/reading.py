@@ -7,7 +7,6 @@ lines do not continue the chain, `Changed` asks for everything to be read anew, 
 then `core.chain` sorts the damaged journal's lines.
 """
 
-import heapq
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -184,6 +183,8 @@ def merged(segments: Sequence[Segment], ended: list[Found]) -> Iterator[Placed]:
     sha256 = digest.sha256_for(sum(s.size for s in segments))
     numbers = {segment.path: number for number, segment in enumerate(segments, 1)}
     ends: dict[int, Found] = {}
+    import heapq
+
     streams = [_growing(group, numbers, ends, sha256) for group in journals(segments)]
     yield from heapq.merge(*streams)
     ended.extend(ends[number] for number in sorted(ends))
