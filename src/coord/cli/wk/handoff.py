@@ -172,7 +172,9 @@ def _waits(call: kit.Call, desk: Desk, text: str, ends: str | None) -> Iterator[
         yield call.draft("work.held", refs, {"on": _end(call, desk, ends)})
         return
     said = call.earlier(desk, "work.held")
-    lifted = [said["body"]["lift"]] if said else [w["event_id"] for w in state.get("waits", ())]
+    repeats = said is not None and "lift" in said["body"]
+    waits = [wait["event_id"] for wait in state.get("waits", ())]
+    lifted = [said["body"]["lift"]] if said and repeats else waits
     if not lifted:
         raise Refusal("wrong_state", f"{state['work_id']} does not wait for anything")
     for number, event_id in enumerate(lifted):
