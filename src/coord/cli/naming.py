@@ -1,10 +1,17 @@
 """Whole ids from the short ones that people type."""
 
-from coord.edge.index import Index, views
+from typing import Any
+
+import click
+
+from coord.cli.kit import plain
+from coord.edge import clock, store
+from coord.edge.index import Index, opened, views
 from coord.errors import Refusal
 
 SHORTEST = 3
 _LISTED = 10
+_COMPLETED = 200
 _TOO_SHORT = f"a shortened id has at least {SHORTEST} characters"
 
 
@@ -57,3 +64,23 @@ def event_id(known: Index, text: str) -> str:
         raise Refusal("unknown_event", f"there is no event {text[:40]!r}", hint)
     hint = "give more of the id"
     raise Refusal("ambiguous", f"{text!r} may be any of {', '.join(found)}", hint, candidates=found)
+
+
+def complete_work(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[Any]:
+    """For the shell: the ids that begin so, with their titles."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        with opened(store.find().store, clock.now_ms()) as known:
+            found = views.matching(known.connection, incomplete, _COMPLETED)
+    except (Refusal, OSError):
+        return []
+    return [CompletionItem(work_id, help=plain(title)) for work_id, title in found]
+
+
+one_id = click.argument("work_id", metavar="ID", shell_complete=complete_work)
+many_ids = click.argument(
+    "ids", nargs=-1, required=True, metavar="ID...", shell_complete=complete_work
+)

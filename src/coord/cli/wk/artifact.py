@@ -20,7 +20,7 @@ def artifact() -> None:
 
 
 @kit.command("add", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.argument("what", metavar="URI|PATH|COMMIT")
 @click.option("--kind", metavar="WORD", help="diff, log, pr, report, or any word.")
 def add(call: kit.Call, work_id: str, what: str, kind: str | None) -> None:
@@ -47,7 +47,7 @@ def _added(call: kit.Call, desk: Desk, text: str, what: str, kind: str | None) -
 
 
 @kit.command("list")
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 def list_artifacts(call: kit.Call, work_id: str) -> int:
     """List what belongs to the item ID, oldest first.
 

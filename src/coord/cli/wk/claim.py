@@ -36,7 +36,7 @@ class Span(click.ParamType[int]):
 
 
 @kit.command("claim", writes=True)
-@click.argument("work_id", required=False, metavar="[ID]")
+@click.argument("work_id", required=False, metavar="[ID]", shell_complete=naming.complete_work)
 @click.option("--next", "take_next", is_flag=True, help="Take the next ready item.")
 @click.option("--ttl", type=Span(), metavar="SPAN", help="For how long; 30m unless configured.")
 @click.option("--take-over", is_flag=True, help="Take what another session of mine holds.")
@@ -164,7 +164,7 @@ def _held(desk: Desk, work_id: str) -> State:
 
 
 @kit.command("renew", writes=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 @click.option("--ttl", type=Span(), metavar="SPAN", help="For how long from now.")
 def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
     """Prolong my claims on the items ID... .
@@ -207,7 +207,7 @@ def _say_renewed(raw: kit.Row) -> str:
 
 
 @kit.command("release", writes=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 @click.option("--break", "break_", is_flag=True, help="End somebody else's claim; needs --why.")
 def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
     """Give the items ID... back: they are ready for others at once.

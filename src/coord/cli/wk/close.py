@@ -12,7 +12,7 @@ from coord.errors import Refusal
 
 
 @kit.command("close", writes=True, own_as=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 @click.option("--as", "said", multiple=True, metavar="OUTCOME|AGENT",
               help="How it ended: done (the default), wontdo, duplicate, obsolete; or who"
               " acts, as everywhere: agent:NAME. May be given for both.")  # fmt: skip
@@ -58,7 +58,7 @@ def _closings(call: kit.Call, desk: Desk, ids: Sequence[str], resolution: str) -
 
 
 @kit.command("reopen", writes=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 def reopen(call: kit.Call, ids: Sequence[str]) -> None:
     """Open the closed items ID... again.
 

@@ -13,7 +13,7 @@ from coord.errors import NO
 
 
 @kit.command("conflicts")
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=naming.complete_work)
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=kit.LIST_LIMIT, metavar="N",
               help="At most N values, 50 by default; 0 for all.")  # fmt: skip
 def conflicts(call: kit.Call, ids: Sequence[str], limit: int) -> int:

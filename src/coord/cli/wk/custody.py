@@ -27,7 +27,7 @@ def refs_of(desk: Desk, state: State) -> dict[str, Any]:
 
 
 @kit.command("submit", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--artifact", "artifacts", multiple=True, metavar="URI|PATH|COMMIT",
               help="What shows that it is done; may be repeated.")  # fmt: skip
 @click.option("--commit", metavar="HASH", help="The commit that holds the work.")
@@ -73,7 +73,7 @@ def placed(desk: Desk, what: str) -> dict[str, Any]:
 
 
 @kit.command("verify", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--pass", "verdict", flag_value="pass", help="It holds what it promises.")
 @click.option("--fail", "verdict", flag_value="fail", help="It does not; back to its claimer.")
 @click.option("--cannot", "verdict", flag_value="cannot", help="I cannot tell; say why.")
@@ -166,7 +166,7 @@ def _table(rows: list[Any]) -> None:
 
 
 @kit.command("tick", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.argument("check", metavar="CHECK")
 @click.option("--evidence", metavar="TEXT", help="What shows that it holds; - or @FILE too.")
 @click.option("--undo", is_flag=True, help="It does not hold any more.")

@@ -55,7 +55,7 @@ def _pairs(
 
 
 @kit.command("add", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @_kinds
 def add(call: kit.Call, work_id: str, **options: Any) -> None:
     """Link the item ID to another; the answer says it as a sentence.
@@ -90,7 +90,7 @@ def _say(raw: kit.Row) -> str:
 
 
 @kit.command("rm", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @_kinds
 def remove(call: kit.Call, work_id: str, **options: Any) -> int:
     """Take a link between the item ID and another away.
@@ -105,7 +105,7 @@ def remove(call: kit.Call, work_id: str, **options: Any) -> int:
 
 
 @kit.command("tree")
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--up", is_flag=True, help="What needs it, instead of what it needs.")
 @click.option("--kind", default="needs", metavar="KIND", show_default=True,
               help=f"Which links: {', '.join(fields.LINKS)}.")  # fmt: skip

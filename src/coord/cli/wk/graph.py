@@ -17,7 +17,7 @@ _EDGES = 500
 
 
 @kit.command("graph")
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=naming.complete_work)
 @click.option("--format", "form", type=click.Choice([*graphs.DRAWINGS]), default=None,
               help="Draw it so; text on a terminal, JSON Lines in a pipe by default.")  # fmt: skip
 @click.option("--kind", "kinds", multiple=True, metavar="KIND",

@@ -23,7 +23,7 @@ _AGENTS = ("agent:", "human:", "bot:")
 
 
 @kit.command("handoff", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--to", required=True, metavar="AGENT", help="Who is to take it.")
 @click.option("--context", metavar="TEXT", help="What they need to know; - or @FILE too.")
 @click.option("--ttl", type=Span(), metavar="SPAN", help="How long the offer stands; 24h.")
@@ -70,7 +70,7 @@ def _standing(desk: Desk, state: State) -> Mapping[str, Any]:
 
 
 @kit.command("accept", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--ttl", type=Span(), metavar="SPAN", help="For how long; 30m unless configured.")
 def accept(call: kit.Call, work_id: str, ttl: int | None) -> None:
     """Take ID, which was offered to me: claim and fence move in one step.
@@ -119,7 +119,7 @@ def _say_accepted(raw: kit.Row) -> str:
 
 
 @kit.command("decline", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 def decline(call: kit.Call, work_id: str) -> None:
     """Do not take ID, which was offered to me; or take my own offer of it back.
 
@@ -144,7 +144,7 @@ def _refusal(call: kit.Call, desk: Desk, text: str) -> Draft:
 
 
 @kit.command("hold", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.option("--on", "ends", metavar="ITEM|AGENT|TIME|URL", help="What ends the waiting.")
 @click.option("--lift", is_flag=True, help="It need not wait any more, whatever for.")
 def hold(call: kit.Call, work_id: str, ends: str | None, lift: bool) -> None:
@@ -171,10 +171,9 @@ def _waits(call: kit.Call, desk: Desk, text: str, ends: str | None) -> Iterator[
     if ends is not None:
         yield call.draft("work.held", refs, {"on": _end(call, desk, ends)})
         return
-    said = call.earlier(desk, "work.held")
-    repeats = said is not None and "lift" in said["body"]
+    said = call.earlier(desk, "work.held") or {"body": {}}
     waits = [wait["event_id"] for wait in state.get("waits", ())]
-    lifted = [said["body"]["lift"]] if said and repeats else waits
+    lifted = [said["body"]["lift"]] if "lift" in said["body"] else waits
     if not lifted:
         raise Refusal("wrong_state", f"{state['work_id']} does not wait for anything")
     for number, event_id in enumerate(lifted):

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from coord.cli import kit, naming
 from coord.core.wk import history
 
 
 @kit.command("log")
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 def log(call: kit.Call, work_id: str) -> None:
     """Print every change of the item ID, oldest first: who, when, why, from what to what.
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.wk import fields, view
@@ -13,7 +11,7 @@ from coord.edge.index import Index, views
 
 
 @kit.command("show")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 def show(call: kit.Call, ids: Sequence[str]) -> None:
     """Print everything known about the items ID... .
 

@@ -14,7 +14,7 @@ from coord.errors import Refusal
 
 
 @kit.command("update", writes=True)
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@naming.many_ids
 @click.option("--title", metavar="TEXT", help="A new title.")
 @common.item_fields
 @click.option("--label", "-l", "add", multiple=True, metavar="LABEL", help="Add a label.")
@@ -123,7 +123,7 @@ def _say(raw: kit.Row) -> str:
 
 
 @kit.command("comment", writes=True)
-@click.argument("work_id", metavar="ID")
+@naming.one_id
 @click.argument("text", metavar="TEXT")
 def comment(call: kit.Call, work_id: str, text: str) -> None:
     """Say TEXT about the item ID; - reads it from stdin, @FILE from a file.

@@ -16,7 +16,7 @@ from coord.errors import Refusal
 
 
 @kit.command("watch")
-@click.argument("work_id", required=False, metavar="[ID]")
+@click.argument("work_id", required=False, metavar="[ID]", shell_complete=naming.complete_work)
 @click.option("--ready", is_flag=True, help="Print an item each time it becomes ready.")
 @filters
 @live.options
