@@ -24,9 +24,10 @@ FLOORS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How one process went: wall time, peak memory, and what it printed."""
+    """How one process went: wall and processor time, peak memory, what it printed."""
 
     wall_ms: float
+    cpu_ms: float
     peak_mib: float
     out: bytes
 
@@ -36,17 +37,24 @@ class Sample:
     """What a name has cost, run by run."""
 
     walls_ms: list[float] = field(default_factory=list)
+    cpus_ms: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
 
     def add(self, run: Run) -> None:
         """Count one more run."""
         self.walls_ms.append(run.wall_ms)
+        self.cpus_ms.append(run.cpu_ms)
         self.peak_mib = max(self.peak_mib, run.peak_mib)
 
     @property
     def median_ms(self) -> float:
-        """The median of all runs."""
+        """The median of all runs' wall times."""
         return median(self.walls_ms)
+
+    @property
+    def cpu_ms(self) -> float:
+        """The median of all runs' processor times."""
+        return median(self.cpus_ms)
 
 
 def environment() -> dict[str, str]:
@@ -82,7 +90,8 @@ def run(words: Sequence[str], folder: Path, stdin: Path | None = None) -> Run:
             errors.seek(0)
             told = errors.read().decode()[-2000:]
             sys.exit(f"bench: {' '.join(words)}: exit {process.returncode}\n{told}")
-    return Run(wall_ms, usage.ru_maxrss / 1024, out)
+    cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000
+    return Run(wall_ms, cpu_ms, usage.ru_maxrss / 1024, out)
 
 
 def in_turns(

@@ -33,6 +33,12 @@ def closed(at, by="ada", **parts):
     return work("closed", at, by, **{"as": "done", **parts})
 
 
+def closing(at, **body):
+    """An import says that the item is done: `by` is its author's word."""
+    refs = {"work_id": "wk-a"}
+    return some.event("work.closed", at, refs=refs, body={"as": "done", **body})
+
+
 def released(by, at, **parts):
     """The claim of an agent is given back, by itself unless `lease` says otherwise."""
     return work("released", at, by, **{"lease": f"lease-{by}", **parts})
@@ -361,7 +367,7 @@ def test_an_import_says_who_did_it_and_when():
     told = {"at_ms": 5, "by": "human:dee", "updated_at_ms": 9}
     mark = {"from": "beads", "sha256": "ab" * 32}
 
-    lines = [created(**told, imported=mark), work("closed", 1, at_ms=7, by="human:dee")]
+    lines = [created(**told, imported=mark), closing(1, at_ms=7, by="human:dee")]
 
     item = fold(lines, LATE_MS).states["work/wk-a"]
 

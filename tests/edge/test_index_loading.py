@@ -56,6 +56,7 @@ def test_one_pass_fills_the_index_as_two_passes_do(crowd, at_hand, data, now_ms)
     lines = in_growing_order(data.draw(some.histories(some.CROWDS[crowd])))
     with tempfile.TemporaryDirectory(dir=some.SCRATCH) as name, pytest.MonkeyPatch.context() as p:
         p.setattr(loading, "_AT_HAND", at_hand)
+        p.setattr(loading, "_BATCH", at_hand)
         Files(Path(name)).append(lines)
         horizon = events.horizon(now_ms)
 

@@ -12,6 +12,7 @@ from coord.core.event import Event
 from coord.core.problem import Patch, Problem, State, World
 
 EVERYBODY = "*"
+_ALL = f"agent/{EVERYBODY}"
 MODES = ("listening", "episodic", "human")
 FIELDS = {
     "name": str, "kind": str, "owner": str, "mode": str, "period_ms": int, "capabilities": list,
@@ -66,13 +67,15 @@ STEPS = {"agent.registered": _registered, "agent.paused": _paused, "agent.resume
 
 def pause_of(world: World, agent_id: str, event_id: str) -> Mapping[str, Any] | None:
     """The pause that binds this agent at this event id: {since, by, why, …}, or None."""
-    # Every event asks this, and most stores know no pause at all.
-    pauses = world.state(f"agent/{agent_id}").get("pauses")
-    own = _pause_in(pauses, event_id) if pauses else None
-    if own is not None or is_human(agent_id):
-        return own
-    pauses = world.state(f"agent/{EVERYBODY}").get("pauses")
-    return _pause_in(pauses, event_id) if pauses else None
+    own = world.state(f"agent/{agent_id}").get("pauses")
+    everybodys = world.state(_ALL).get("pauses")
+    if not own and not everybodys:
+        # Every event asks this, and most stores know no pause at all.
+        return None
+    found = _pause_in(own or (), event_id)
+    if found is not None or is_human(agent_id):
+        return found
+    return _pause_in(everybodys or (), event_id)
 
 
 def _pause_in(pauses: Iterable[Mapping[str, Any]], event_id: str) -> Mapping[str, Any] | None:

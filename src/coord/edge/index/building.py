@@ -128,7 +128,7 @@ class Builder:
 
     def _insert(self, lines: Sequence[Line], seg: int) -> None:
         numbered = list(enumerate(lines, self._next_number()))
-        rows = (self._row(n, line, seg, self._entity_in(line)) for n, line in numbered)
+        rows = (self._row_of(n, line, seg) for n, line in numbered)
         self.sql.executemany(INSERT_EVENT, rows)
         self.sql.executemany(INSERT_CAUSE, _causes(numbered))
 
@@ -145,19 +145,21 @@ class Builder:
         row = self.sql.execute("SELECT max(n) FROM event").fetchone()
         return int(row[0] or 0) + 1
 
-    def _entity_in(self, line: Line) -> int | None:
-        assert line.raw is not None
-        entity = events.entity_of(line.raw)
-        return self._entity(entity) if entity else None
-
-    def _row(self, number: int, line: Line, seg: int, entity: int | None) -> tuple[Any, ...]:
-        offset, size, _, raw, _ = line
+    def _row_of(self, number: int, line: Line, seg: int) -> tuple[Any, ...]:
+        raw = line.raw
         assert raw is not None
+        name = events.entity_of(raw)
+        entity = self._entity(name) if name else None
+        return self._row(number, raw, entity, (seg, line.offset, line.size))
+
+    def _row(
+        self, number: int, raw: Raw, entity: int | None, place: tuple[int, int, int]
+    ) -> tuple[Any, ...]:
         kind = self._name(raw["type"])
         self._counts[kind] = self._counts.get(kind, 0) + 1
         agent = self._name(raw["actor"]["agent_id"])
         key = events.key_scope(raw) if "idempotency_key" in raw else None
-        return number, raw["event_id"], entity, seg, offset, size, kind, agent, key or None
+        return number, raw["event_id"], entity, *place, kind, agent, key or None
 
     def _name(self, text: str) -> int:
         if text not in self._names:

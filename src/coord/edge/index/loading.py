@@ -22,7 +22,6 @@ from coord.core.problem import State
 from coord.edge import journal
 from coord.edge.index import building, reading, schema, views
 from coord.edge.index.reading import Placed
-from coord.edge.journal import Line
 
 if TYPE_CHECKING:
     from coord.edge.index import Index
@@ -62,8 +61,10 @@ class Loader(building.Builder):
     def load(self) -> None:
         """Fill the index from all journals; raises `Changed` for a store out of order."""
         self._finish_names(self._horizon)
+        segments = journal.segments(self.index.folder)
+        self.index.note_paths(dict(enumerate((s.path for s in segments), 1)))
         ended: list[reading.Found] = []
-        self._take_all(reading.merged(journal.segments(self.index.folder), ended))
+        self._take_all(reading.merged(segments, ended))
         self._write_rows()
         self._put_away("")
         for number, found in enumerate(ended, 1):
@@ -92,27 +93,27 @@ class Loader(building.Builder):
             if found[0] == waiting[0]:
                 waiting = self._settled(waiting, found)
                 continue
-            self._take(*waiting)
+            self._take(waiting)
             waiting = found
         if waiting is not None:
-            self._take(*waiting)
+            self._take(waiting)
 
     def _settled(self, one: Placed, other: Placed) -> Placed:
         """Of two lines with one event id, the one that counts."""
-        variants = [events.from_raw(line.raw) for _, _, line in (one, other) if line.raw]
+        variants = [events.from_raw(placed[-1]) for placed in (one, other)]
         chosen, problem = fold.settled(variants)
         if problem is not None and (0, *problem) not in self._problems:
             self._problems.append((0, *problem))
         return one if chosen is variants[0] else other
 
-    def _take(self, event_id: str, seg: int, line: Line) -> None:
+    def _take(self, placed: Placed) -> None:
         """Store one event's row and fold it."""
-        raw = line.raw
-        assert raw is not None
+        event_id, seg, offset, size, raw = placed
         entity = events.entity_of(raw)
         folding = (self._at_hand.get(entity) or self._folding(entity)) if entity else None
         self._count += 1
-        self._rows.append(self._row(self._count, line, seg, folding.number if folding else None))
+        number = folding.number if folding else None
+        self._rows.append(self._row(self._count, raw, number, (seg, offset, size)))
         if "cause" in raw or "links" in raw:
             self._causes += [(self._count, parent) for parent in causes.of(raw)]
         if event_id < self._horizon:
@@ -138,15 +139,21 @@ class Loader(building.Builder):
         """An entity at hand: as it is, taken out again, or new."""
         folding = self._at_hand.get(entity)
         if folding is None:
-            folding = self._at_hand[entity] = self._begun(entity)
+            known = entity in self._entities
+            folding = self._taken_out(entity) if known else self._begun(entity)
+            self._at_hand[entity] = folding
         return folding
 
     def _begun(self, entity: str) -> Folding:
-        number = self._entities.setdefault(entity, len(self._entities) + 1)
-        row = self.sql.execute("SELECT last, state FROM entity WHERE e=?", (number,)).fetchone()
-        if row is None:
-            return Folding(entity, number, {}, "", has_row=False)
-        return Folding(entity, number, orjson.loads(row[1]) if row[1] else {}, row[0], has_row=True)
+        number = self._entities[entity] = len(self._entities) + 1
+        return Folding(entity, number, {}, "", has_row=False)
+
+    def _taken_out(self, entity: str) -> Folding:
+        number = self._entities[entity]
+        last, state = self.sql.execute(
+            "SELECT last, state FROM entity WHERE e=?", (number,)
+        ).fetchone()
+        return Folding(entity, number, orjson.loads(state) if state else {}, last, has_row=True)
 
     def _put_away(self, family: str) -> None:
         """Write the states at hand of a family and let them go."""

@@ -198,6 +198,10 @@ class Lookup:
             self._files[seg] = descriptor
         return descriptor
 
+    def note_paths(self, paths: Mapping[int, str]) -> None:
+        """Segments whose rows are still to be written."""
+        self._paths.update(paths)
+
     def path_of(self, seg: int) -> str:
         """The file of a segment number."""
         if seg not in self._paths:

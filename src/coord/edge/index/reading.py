@@ -44,8 +44,8 @@ class Found(NamedTuple):
 
 
 Key = tuple[str, str, int]
-# An event id, its segment's number, and its line.
-Placed = tuple[str, int, Line]
+# An event id, its segment's number, offset and size, and the event.
+Placed = tuple[str, int, int, int, Mapping[str, Any]]
 
 
 def key_of(segment: Segment) -> Key:
@@ -204,17 +204,18 @@ def _growing(
         for start, data in journal.blocks(segment.path):
             size = start + len(data)
             for line in journal.lines(data, start, sha256):
-                if line.raw is None:
-                    damages.append((0, line.offset, "unreadable", f"the line {line.fault}"))
+                offset, length, own, raw, fault = line
+                if raw is None:
+                    damages.append((0, offset, "unreadable", f"the line {fault}"))
                     continue
-                event_id = line.raw["event_id"]
+                event_id = raw["event_id"]
                 seq += 1
-                if (line.raw["seq"], line.raw.get("prev", "")) != (seq, vouched):
-                    raise Changed(f"{segment.path} breaks the chain at byte {line.offset}")
+                if raw["seq"] != seq or raw.get("prev", "") != vouched:
+                    raise Changed(f"{segment.path} breaks the chain at byte {offset}")
                 if event_id <= newest:
-                    raise Changed(f"{segment.path} goes back in time at byte {line.offset}")
-                vouched, newest = line.digest, event_id
-                yield event_id, seg, line
+                    raise Changed(f"{segment.path} goes back in time at byte {offset}")
+                vouched, newest = own, event_id
+                yield event_id, seg, offset, length, raw
         last = (line.offset, line.size, line.digest) if line else (0, 0, "")
         ends[seg] = Found(segment, (), damages, (size, *last), Tip(seq, vouched, newest))
 
