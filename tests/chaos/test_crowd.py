@@ -128,6 +128,10 @@ def test_what_killed_agents_held_is_done_by_others_and_nothing_told_is_lost(
     told = [row for agent in crowd for row in agent.acknowledged]
     assert [row for row in told if row["event_id"] not in ids] == []
     assert_claims_in_turn(store)
+    again = Counter(e["refs"]["work_id"] for e in journals.events(store, "work.claimed"))
+    again.subtract(items)
+    print(f"\n{kills + len(doomed)} killed, {len(told)} acknowledgements, "
+          f"{len(+again)} items claimed again")  # fmt: skip
     closed = Counter(e["refs"]["work_id"] for e in journals.events(store, "work.closed"))
     assert closed == Counter(items)
     orphaned = {row["work_id"] for agent in doomed for row in agent.acknowledged}

@@ -94,12 +94,12 @@ LATE = {
     "another of one id without the key": (
         [comment(1, key="k", later=9), comment(5, "wk-b", key="k", later=9)],
         [comment(1, "wk-a", later=1)],
-        "work/wk-b",
+        "problems",
     ),
     "another of one id with the key": (
         [comment(1, later=9), comment(5, "wk-b", key="k", later=1)],
         [comment(1, "wk-a", key="k", later=1)],
-        "work/wk-b",
+        "problems",
     ),
     "another of one id in another item": (
         [comment(1, later=9)],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from coord.core import event as events
 from coord.edge import index
-from coord.edge.index import building, database, loading, reading
+from coord.edge.index import building, database, loading, reading, sharing
 from tests import strategies as some
 from tests.strategies import Files
 
@@ -64,6 +64,45 @@ def test_one_pass_fills_the_index_as_two_passes_do(crowd, at_hand, data, now_ms)
         in_two = filled(name, lambda known: building.Builder(known).build(horizon))
 
         assert in_one == in_two
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Every load is long enough to be shared."""
+    monkeypatch.setattr(sharing, "is_worth", bool)
+
+
+@some.examples(5)
+@given(data=st.data(), now_ms=some.CLOCKS)
+def test_two_processes_fill_the_index_as_one_does(data, now_ms):
+    """Every third item is on many events' way, so both have some to fold."""
+    drawn = [data.draw(some.histories(some.ANYTHING)) for _ in range(4)]
+    lines = in_growing_order(
+        [elsewhere(line, n) for n, lines in enumerate(drawn) for line in lines]
+    )
+    with tempfile.TemporaryDirectory(dir=some.SCRATCH) as name, pytest.MonkeyPatch.context() as p:
+        Files(Path(name)).append(lines)
+        horizon = events.horizon(now_ms)
+        alone = filled(name, lambda known: loading.Loader(known, horizon).load())
+
+        p.setattr(sharing, "is_worth", bool)
+        together = filled(name, lambda known: loading.Loader(known, horizon).load())
+
+        assert together == alone
+
+
+def elsewhere(line, number):
+    """The same event about an item of another name."""
+    work_id = line["refs"].get("work_id")
+    return {**line, "refs": {**line["refs"], "work_id": f"{work_id}{number}"}} if work_id else line
+
+
+def test_a_load_whose_helper_dies_is_made_without(tmp_path, shared, monkeypatch):
+    Files(tmp_path).append([some.raw("work.created", 1, refs={"work_id": "wk-a"})])
+    monkeypatch.setattr(sharing.sys, "executable", "/bin/true")
+
+    with index.opened(str(tmp_path), some.LATE_MS) as known:
+        assert known.tips() == {"wk/agent-ada.aaaaaa": 1}
 
 
 def test_a_journal_that_goes_back_in_time_takes_two_passes(tmp_path):

@@ -136,6 +136,44 @@ def test_a_guarded_write_is_fenced_though_the_newer_hold_was_given_back_since(it
     assert items.refusal(say("closed", lease="lease-1", **{"as": "done"}), now=700).code == "fenced"
 
 
+def test_a_whole_line_that_lacks_its_newline_counts_before_anything_is_judged(items):
+    """It is as good as written; judged without it, somebody would lose an acknowledged claim."""
+    items.write(claim(), by="bo", now=1)
+    [path] = (items.store / "wk").glob("agent-bo.*")
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(Refusal) as refused:
+        items.write(claim(fence=2), now=2)
+
+    assert refused.value.code == "held"
+    assert items.state("work/wk-a")["claim"]["agent_id"] == "agent:bo"
+    assert path.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize("tail", [b'{"event_id":', b"\x00\x00"])
+def test_a_torn_line_is_finished_by_the_next_write_of_anybody_here(items, tail):
+    """And so a reported problem, even when its own writer never comes back."""
+    items.write(say("commented", text="x"), by="bo")
+    [path] = (items.store / "wk").glob("agent-bo.*")
+    with path.open("ab") as stream:
+        stream.write(tail)
+
+    items.write(say("commented", text="y"))
+
+    assert path.read_bytes().endswith(tail + b"\n")
+    assert len(items.state("work/wk-a")["comments"]) == 2
+
+
+def test_a_torn_line_of_another_clone_is_left_to_it(items):
+    foreign(items, some.work("commented", 1, "bo", text="x", replica="zzzzzz"))
+    [path] = (items.store / "wk").glob("agent-bo.*")
+    path.write_bytes(path.read_bytes()[:-1])
+
+    items.write(say("commented", text="y"))
+
+    assert not path.read_bytes().endswith(b"\n")
+
+
 def test_a_paused_agent_writes_nothing_and_is_told_who_paused_it(items):
     items.write(agent("paused", "agent:ada", why="too fast"), by="human:cy")
     drafts = [claim(), say("commented", text="x"), create("wk-d"), Draft("build.finished")]

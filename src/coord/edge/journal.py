@@ -100,16 +100,17 @@ def read(path: str, start: int = 0) -> tuple[bytes, int]:
     return data[: data.rfind(b"\n") + 1], start + len(data)
 
 
-def blocks(path: str) -> Iterator[tuple[int, bytes]]:
+def blocks(path: str, limit: int) -> Iterator[tuple[int, bytes]]:
     """A segment up to its last newline in pieces of whole lines, each with its offset.
 
+    limit: where to end, however long the file has become by now.
     Between two pieces the file is not open: any number of journals is read side by side.
     """
     start, size = 0, BLOCK_BYTES
     while True:
         with open(path, "rb") as stream:
             stream.seek(start)
-            data = stream.read(size)
+            data = stream.read(min(size, limit - start))
         end = data.rfind(b"\n") + 1
         if end:
             yield start, data[:end]
@@ -298,6 +299,12 @@ def _refuse_full(descriptor: int, count: int) -> None:
     disk = os.fstatvfs(descriptor)
     if disk.f_bavail * disk.f_frsize < count:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def finish(path: str) -> None:
+    """Complete a segment's last line with the newline that it lacks."""
+    with store.refusing_disk_errors(path):
+        _append(path, b"\n", is_new=False)
 
 
 def sync_folder(path: str) -> None:

@@ -171,10 +171,7 @@ class Desk:
             appender = journal.Appender(self.place.store, tool, writer)
             tip = appender.tip
             expected = self.index.tip(tool, writer)
-            goes_on = (tip.seq, tip.digest) == (expected.seq, expected.digest) or (
-                # The newline that completes a torn but whole line is still to come.
-                tip.seq == expected.seq + 1
-            )
+            goes_on = (tip.seq, tip.digest) == (expected.seq, expected.digest)
             as_written = self._replica.ended_as_written(f"{tool}/{writer}", tip.seq, tip.digest)
             if goes_on and as_written and tip.event_id < events.horizon(self.now_ms):
                 return appender
@@ -249,11 +246,28 @@ def desk(
     """The store locked, caught up and ready to judge; `write` appends what was taken."""
     store.make_folders(place)
     with store.locked(place.store), index.opened(place.store, now_ms) as known:
+        _finish_lines(place, known, now_ms)
         opened = Desk(place, author, known, now_ms, settings(known))
         try:
             yield opened
         finally:
             opened.close()
+
+
+def _finish_lines(place: Place, known: Index, now_ms: int) -> None:
+    """Complete what this store's writers left torn, before anything is judged.
+
+    A line that lacks nothing but its newline counts once it has one: were that to come
+    with its writer's next event, it would be older than all that was judged without it.
+    """
+    torn = known.unfinished()
+    replica = Replica(place, known.newest()) if torn else None
+    ours = [segment for segment in torn if replica and replica.owns(segment.writer)]
+    for segment in ours:
+        with store.locked(os.path.dirname(segment.path)):
+            journal.finish(segment.path)
+    if ours:
+        known.catch_up(now_ms)
 
 
 def stamp(now_ms: int) -> str:

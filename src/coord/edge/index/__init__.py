@@ -32,10 +32,13 @@ class Index(Lookup):
     def __init__(self, folder: str, db: Database) -> None:
         super().__init__(folder, db.connection)
         self._database = db
+        # Whether all bytes of the journals had been read when that was last asked.
+        self._is_finished = False
 
     def catch_up(self, now_ms: int) -> None:
         """Fold what the journals hold beyond what was folded before."""
-        if self._is_current(now_ms):
+        self._is_finished = self._is_current(now_ms)
+        if self._is_finished:
             return
         self._database.lock(exclusive=True)
         try:
@@ -85,6 +88,13 @@ class Index(Lookup):
         with self._database.writing(), _no_collecting():
             yield
         self.connection.execute("PRAGMA cache_size=-2000")
+
+    def unfinished(self) -> list[journal.Segment]:
+        """The segments that end in a line without its newline, as of the last `catch_up`."""
+        if not self._is_finished:
+            with contextlib.suppress(reading.Changed):
+                return reading.unread(journal.segments(self.folder), self.marks())
+        return []
 
     def keep(self, key: str, value: str) -> None:
         """Remember something that can be found again: a cache, not a fact."""

@@ -20,7 +20,7 @@ from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import State
 from coord.edge import journal
-from coord.edge.index import building, reading, schema, views
+from coord.edge.index import building, reading, schema, sharing, views
 from coord.edge.index.reading import Placed
 
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ class Folding:
 class Loader(building.Builder):
     """One load; the `World` of the events that it folds, as of each event's time."""
 
+    # Which of eight items are folded here.
+    share: Sequence[bool] = sharing.EVERYTHING
+
     def __init__(self, index: "Index", horizon: str) -> None:
         super().__init__(index)
         self._horizon = horizon
+        self._limit = _AT_HAND
         self._at_hand: dict[str, Folding] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._causes: list[tuple[int, str]] = []
@@ -60,25 +64,40 @@ class Loader(building.Builder):
 
     def load(self) -> None:
         """Fill the index from all journals; raises `Changed` for a store out of order."""
-        self._finish_names(self._horizon)
         segments = journal.segments(self.index.folder)
+        helper = None
+        if sharing.is_worth(segments):
+            helper = sharing.Helper(self.index.folder, self._horizon, segments)
+            self.share = sharing.OURS
+        try:
+            for number, found in enumerate(self._fold_all(segments), 1):
+                self._add(found, reading.Mark(number, 0, 0, 0, ""))
+            self._put_away("")
+            self._finish_names(self._horizon)
+            self._fill_items()
+            for table, rows in helper.rows() if helper else ():
+                marks = ",".join("?" * len(rows[0]))
+                self.sql.executemany(f"INSERT INTO {table} VALUES({marks})", rows)
+        finally:
+            if helper:
+                helper.stop()
+        for statement in schema.INDEXES.split(";\n"):
+            self.sql.execute(statement)
+
+    def _fold_all(self, segments: Sequence[journal.Segment]) -> list[reading.Found]:
+        """Take every line; answers where the segments ended."""
+        self._finish_names(self._horizon)
         self.index.note_paths(dict(enumerate((s.path for s in segments), 1)))
         ended: list[reading.Found] = []
         self._take_all(reading.merged(segments, ended))
         self._write_rows()
-        self._put_away("")
-        for number, found in enumerate(ended, 1):
-            self._add(found, reading.Mark(number, 0, 0, 0, ""))
-        self._finish_names(self._horizon)
-        self._fill_items()
-        for statement in schema.INDEXES.split(";\n"):
-            self.sql.execute(statement)
+        return ended
 
     def state(self, entity: str) -> State:
-        """The state of an entity, of the events so far."""
+        """The state of an agent or a setting, of the events so far."""
         folding = self._at_hand.get(entity)
-        if folding is None and entity in self._entities:
-            folding = self._folding(entity)
+        if folding is None and entity.startswith("work/"):
+            raise reading.Changed("a step reads another item: not in one pass")
         return folding.state if folding else {}
 
     def keyed(self, event: Event) -> Sequence[Event]:
@@ -111,18 +130,21 @@ class Loader(building.Builder):
         event_id, seg, offset, size, raw = placed
         entity = events.entity_of(raw)
         folding = (self._at_hand.get(entity) or self._folding(entity)) if entity else None
-        self._count += 1
-        number = folding.number if folding else None
-        self._rows.append(self._row(self._count, raw, number, (seg, offset, size)))
-        if "cause" in raw or "links" in raw:
-            self._causes += [(self._count, parent) for parent in causes.of(raw)]
+        self._note_row(raw, self._entities[entity] if entity else None, (seg, offset, size))
         if event_id < self._horizon:
             self._fold(events.from_raw(raw), folding)
         if len(self._rows) >= _BATCH:
             self._write_rows()
-        if len(self._at_hand) > _AT_HAND:
+        if len(self._at_hand) > self._limit:
             # Every event reads agents and settings: they stay.
             self._put_away("work/")
+            self._limit = len(self._at_hand) + _AT_HAND
+
+    def _note_row(self, raw: building.Raw, entity: int | None, place: tuple[int, int, int]) -> None:
+        self._count += 1
+        self._rows.append(self._row(self._count, raw, entity, place))
+        if "cause" in raw or "links" in raw:
+            self._causes += [(self._count, parent) for parent in causes.of(raw)]
 
     def _fold(self, event: Event, folding: Folding | None) -> None:
         if folding is not None:
@@ -135,21 +157,17 @@ class Loader(building.Builder):
         if event.key:
             self._keyed.setdefault(events.key_scope(event.raw), []).append(event)
 
-    def _folding(self, entity: str) -> Folding:
-        """An entity at hand: as it is, taken out again, or new."""
-        folding = self._at_hand.get(entity)
-        if folding is None:
-            known = entity in self._entities
-            folding = self._taken_out(entity) if known else self._begun(entity)
-            self._at_hand[entity] = folding
+    def _folding(self, entity: str) -> Folding | None:
+        """Take at hand what is not: put away before, or new; None for another's share."""
+        is_known = entity in self._entities
+        number = self._entities.setdefault(entity, len(self._entities) + 1)
+        if entity.startswith("work/") and not self.share[number % 8]:
+            return None
+        new = Folding(entity, number, {}, "", has_row=False)
+        folding = self._at_hand[entity] = self._taken_out(entity, number) if is_known else new
         return folding
 
-    def _begun(self, entity: str) -> Folding:
-        number = self._entities[entity] = len(self._entities) + 1
-        return Folding(entity, number, {}, "", has_row=False)
-
-    def _taken_out(self, entity: str) -> Folding:
-        number = self._entities[entity]
+    def _taken_out(self, entity: str, number: int) -> Folding:
         last, state = self.sql.execute(
             "SELECT last, state FROM entity WHERE e=?", (number,)
         ).fetchone()
@@ -177,3 +195,26 @@ class Loader(building.Builder):
         while some := rows.fetchmany(_BATCH):
             items = [(e, orjson.loads(state)) for e, name, state in some if name[:5] == "work/"]
             views.store_items(self.sql, items, are_new=True)
+
+
+class Share(Loader):
+    """What a helper folds; of the events' rows it keeps those that it has to look up."""
+
+    share = sharing.HELPERS
+
+    def fold_share(self, segments: Sequence[journal.Segment]) -> None:
+        """Fold the share of all journals."""
+        self._fold_all(segments)
+        self._put_away("work/")
+        self._fill_items()
+
+    def tables(self, size: int) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        """The rows of the share, table by table, some at a time."""
+        for table in ("entity", "item", "link", "label", "problem"):
+            rows = self.sql.execute(f"SELECT * FROM {table} WHERE e IN (SELECT e FROM entity)")
+            while some := rows.fetchmany(size):
+                yield table, some
+
+    def _note_row(self, raw: building.Raw, entity: int | None, place: tuple[int, int, int]) -> None:
+        if "idempotency_key" in raw:
+            super()._note_row(raw, entity, place)

@@ -201,7 +201,7 @@ def _growing(
     for segment in group:
         seg, size, line = numbers[segment.path], 0, None
         damages: list[tuple[int, int, str, str]] = []
-        for start, data in journal.blocks(segment.path):
+        for start, data in journal.blocks(segment.path, segment.size):
             size = start + len(data)
             for line in journal.lines(data, start, sha256):
                 offset, length, own, raw, fault = line
