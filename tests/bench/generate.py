@@ -1,7 +1,7 @@
 """Write a large store straight as journals: `generate.py FOLDER [--items N] [--seed N]`.
 
 FOLDER becomes a git repository with a `.coord` of N items and about 10 N events.
-Rules: one seed, one result, byte for byte; every event is one that the tools could have
+Rules: one seed, one store, byte for byte; every event is one that the tools could have
 written, so the fold finds no problem; nothing of the package is used, only the format
 that coord-journal(5) tells.
 
@@ -286,7 +286,8 @@ def visit(store: Path, seed: int, now_ms: int) -> int:
 
     now_ms: all ids are of this millisecond; the present one sorts after all there is.
     """
-    world = World(seed, ["agent:far"], ["agent:far"])
+    # Another writer and other items each time, also in a store visited before.
+    world = World(seed + now_ms, ["agent:far"], ["agent:far"])
     chance = world.chance
     journal = Journal(store / "wk", writer_of("agent:far", name(chance, 6)))
     new = ["created", "priority", "claimed", "comment", "closed"]

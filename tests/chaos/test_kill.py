@@ -4,6 +4,7 @@ Torn tails come about by themselves only rarely, so one test makes the system cu
 write short (a limit on the file's size), and one leaves a tail torn at any byte.
 """
 
+import functools
 import json
 import os
 import random
@@ -12,7 +13,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,13 +110,9 @@ def test_single_appends_killed_at_any_point_lose_nothing_they_acknowledged(
     assert_whole(run, store, acknowledged)
 
 
-def limited_to(size: int) -> Callable[[], None]:
+def limit(size: int) -> None:
     """What a child does first: no file may grow beyond `size` bytes."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-    return limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def test_a_write_that_the_system_cuts_short_is_refused_and_harms_nothing(run: Runner, store: Path):
@@ -125,7 +121,7 @@ def test_a_write_that_the_system_cuts_short_is_refused_and_harms_nothing(run: Ru
     size = sum(path.stat().st_size for path in (store / "ev").iterdir())
 
     process = run.start(
-        "ev", "emit", "-", stdin=subprocess.PIPE, preexec_fn=limited_to(size + 1000)
+        "ev", "emit", "-", stdin=subprocess.PIPE, preexec_fn=functools.partial(limit, size + 1000)
     )
     out, err = process.communicate(BATCHES["ev"][1] * 10, timeout=60)
 

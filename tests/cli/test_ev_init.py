@@ -271,3 +271,43 @@ def test_a_store_that_may_not_be_read_is_an_error_not_a_bug(run: Runner, store: 
             assert str(store) in answer.error["message"]
         path.chmod(mode)
         os.chown(path, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_something_else_in_the_place_of_the_store_is_named(run: Runner, kind: str):
+    """Exit 5; it is left alone."""
+    path = run.folder / ".coord"
+    path.write_text("mine") if kind == "file" else path.symlink_to("/nonexistent")
+
+    answer = run("ev", "init")
+
+    assert (answer.code, answer.error["code"]) == (5, "exists")
+    assert str(path) in answer.error["message"]
+    assert run("wk", "list").code == 3
+
+
+def test_what_is_no_ordinary_file_is_no_journal(run: Runner, store: Path):
+    """A folder, a link and a pipe under a journal's name are neither read nor written."""
+    run.ok("wk", "create", "x", **ADA)
+    before = run.ok("wk", "list").out
+    secret = run.folder / "secret"
+    secret.write_text("password\n")
+    folder, (name,) = store / "wk", (path.name for path in journals.files(store))
+    (folder / "folder.aaaaaa.0001.jsonl").mkdir()
+    (folder / "link.aaaaaa.0001.jsonl").symlink_to(secret)
+    (folder / name.replace(".0001.", ".0002.")).symlink_to(secret)
+    os.mkfifo(folder / "pipe.aaaaaa.0001.jsonl")
+
+    assert run.ok("wk", "list").out == before
+    check = run("ev", "check")
+    assert (check.code, check.out) == (0, "")
+    run.ok("wk", "create", "y", **ADA)
+    assert secret.read_text() == "password\n"
+
+
+def test_a_folder_that_is_gone_is_an_error_not_a_bug(run: Runner, store: Path):
+    script = f"mkdir gone; cd gone; rmdir ../gone; exec {run.command('wk')[0]} list"
+
+    answer = run("sh", "-c", script)
+
+    assert (answer.code, answer.error["code"]) == (3, "no_file")

@@ -266,17 +266,21 @@ EXPECTED = {
 
 @pytest.mark.parametrize("is_warm", [False, True])
 @pytest.mark.parametrize("how", EXPECTED)
-@pytest.mark.parametrize("place", [0, 7, 40])
+@pytest.mark.parametrize(("place", "size"), [(0, 9), (7, 9), (40, 9), (40, 20_000)])
 def test_damage_to_an_old_line_is_named_and_untouched_items_stay_as_they_were(
-    tmp_path, how, place, is_warm
+    tmp_path, how, place, size, is_warm
 ):
-    """By writer, seq, path and offset; found at the latest when the lines are read anew."""
+    """By writer, seq, path and offset; found at the latest when the lines are read anew.
+
+    In the segment that is written to, and in a sealed one.
+    """
     clone = Clone(tmp_path)
-    clone.write(*[create(f"wk-{n}") for n in range(60)])
+    clone.write(*[create(f"wk-{n}", description="x" * size) for n in range(60)])
     clone.write(*[say("commented", f"wk-{n}", text="hello") for n in range(60)])
     before = answers(clone)["states"]
-    [name] = [path for path in clone.bytes() if path.startswith("wk/")]
-    path = clone.store / name
+    names = list(clone.bytes())
+    path, writer = clone.store / names[0], names[0].split("/")[1].removesuffix(".0001.jsonl")
+    assert len(names) == (2 if size > 9 else 1)
     lines = path.read_bytes().splitlines()
 
     path.write_bytes(b"\n".join(damaged(lines, place, how)) + b"\n")
@@ -290,7 +294,6 @@ def test_damage_to_an_old_line_is_named_and_untouched_items_stay_as_they_were(
     assert {entity: state for entity, state in found.items() if entity not in hit} == same
     if not is_warm:
         assert [(row[0], row[2]) for row in damages_in(clone)] == expected_at(how, place + 1)
-        writer = name.removeprefix("wk/").removesuffix(".0001.jsonl")
         assert {(row[1], row[3]) for row in damages_in(clone)} == {(writer, str(path))}
         assert {row[4] for row in damages_in(clone)} <= offsets_near(path, place)
 

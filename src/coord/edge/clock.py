@@ -4,6 +4,7 @@ import os
 import time
 
 from coord.core import digest
+from coord.core.event import is_integer
 from coord.edge import environment
 from coord.errors import Refusal
 
@@ -13,7 +14,8 @@ def now_ms() -> int:
     frozen = environment.get(environment.NOW_MS)
     if not frozen:
         return time.time_ns() // 1_000_000
-    if not frozen.isdigit():
+    is_number = frozen.isascii() and frozen.isdigit() and len(frozen) <= 15
+    if not (is_number and is_integer(int(frozen))):
         raise Refusal("usage", f"{environment.NOW_MS}={frozen!r} is not a number of milliseconds")
     return int(frozen)
 

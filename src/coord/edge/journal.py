@@ -76,7 +76,8 @@ def segments(folder: str) -> list[Segment]:
             continue
         for entry in entries:
             writer, number = _named(entry.name)
-            if writer:
+            # A link may lead anywhere, and a pipe would be waited for.
+            if writer and entry.is_file(follow_symlinks=False):
                 # In inline mode git may take a file away between the two calls.
                 with contextlib.suppress(FileNotFoundError):
                     size = entry.stat().st_size
@@ -187,11 +188,11 @@ def segments_of(folder: str, tool: str, writer: str) -> list[Segment]:
     """One journal's segments in order."""
     found = []
     base = os.path.join(folder, tool)
-    for name in os.listdir(base):
-        named, number = _named(name) if name.startswith(writer) else ("", 0)
-        if named == writer:
-            path = os.path.join(base, name)
-            found.append(Segment(tool, writer, number, path, os.path.getsize(path)))
+    for entry in os.scandir(base):
+        named, number = _named(entry.name) if entry.name.startswith(writer) else ("", 0)
+        if named == writer and entry.is_file(follow_symlinks=False):
+            size = entry.stat().st_size
+            found.append(Segment(tool, writer, number, entry.path, size))
     return sorted(found)
 
 
@@ -280,7 +281,8 @@ def _fitting(batch: Sequence[bytes], space: int) -> int:
 
 
 def _append(path: str, data: bytes, is_new: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o666)
     try:
         _refuse_full(descriptor, len(data))
         written = os.write(descriptor, data)

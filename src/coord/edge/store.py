@@ -69,7 +69,11 @@ def locate(folder: str = "") -> Place:
         if os.path.isdir(os.path.join(path, FOLDER)):
             return _named_store(os.path.join(path, FOLDER))
         return _walk(path)
-    return _walk(os.getcwd())
+    try:
+        return _walk(os.getcwd())
+    except FileNotFoundError:
+        hint = "change to one that exists"
+        raise Refusal("no_file", "the current folder is gone", hint) from None
 
 
 def _looks_like_store(path: str) -> bool:
@@ -202,6 +206,8 @@ def refusing_disk_errors(path: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             hint = "nothing was acknowledged; free some space and try again"
             raise Refusal("disk", f"cannot write {path}: {reason}", hint) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            raise Refusal("exists", f"{path} is in the way: {reason}", "move it away") from error
         raise
 
 

@@ -14,6 +14,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
+import orjson
+
 from coord.core import event as events
 from coord.edge import journal
 from coord.edge.index import database, reading
@@ -23,7 +25,8 @@ from coord.edge.index.lookup import Lookup
 __all__ = ["DAMAGE", "Index", "Unusable", "discard", "opened"]
 
 # What asking a damaged index raises.
-DAMAGE = (sqlite3.DatabaseError, reading.Changed)
+_ROTTEN = (sqlite3.DatabaseError, orjson.JSONDecodeError, UnicodeDecodeError)
+DAMAGE = (*_ROTTEN, reading.Changed)
 
 
 class Index(Lookup):
@@ -32,13 +35,10 @@ class Index(Lookup):
     def __init__(self, folder: str, db: Database) -> None:
         super().__init__(folder, db.connection)
         self._database = db
-        # Whether all bytes of the journals had been read when that was last asked.
-        self._is_finished = False
 
     def catch_up(self, now_ms: int) -> None:
         """Fold what the journals hold beyond what was folded before."""
-        self._is_finished = self._is_current(now_ms)
-        if self._is_finished:
+        if self._is_current(now_ms):
             return
         self._database.lock(exclusive=True)
         try:
@@ -90,11 +90,8 @@ class Index(Lookup):
         self.connection.execute("PRAGMA cache_size=-2000")
 
     def unfinished(self) -> list[journal.Segment]:
-        """The segments that end in a line without its newline, as of the last `catch_up`."""
-        if not self._is_finished:
-            with contextlib.suppress(reading.Changed):
-                return reading.unread(journal.segments(self.folder), self.marks())
-        return []
+        """The segments that end in a line without its newline; all else has been read."""
+        return reading.unfinished(journal.segments(self.folder), self.marks())
 
     def keep(self, key: str, value: str) -> None:
         """Remember something that can be found again: a cache, not a fact."""
@@ -162,7 +159,7 @@ def _caught_up(folder: str, now_ms: int) -> Index:
         except Unusable:
             # Removed under us: there may be a new one by now.
             index.close()
-        except sqlite3.DatabaseError as error:
+        except _ROTTEN as error:
             index.close()
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 break

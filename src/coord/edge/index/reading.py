@@ -68,6 +68,12 @@ def unread(segments: Sequence[Segment], marks: Mapping[Key, Mark]) -> list[Segme
     return [s for s in now if _has_more(s, marks.get(key_of(s)))]
 
 
+def unfinished(segments: Sequence[Segment], marks: Mapping[Key, Mark]) -> list[Segment]:
+    """The segments with bytes behind the last line that was read."""
+    ends = {key: mark.size for key, mark in marks.items()}
+    return [s for s in segments if s.size > ends.get(key_of(s), 0)]
+
+
 def _has_more(segment: Segment, mark: Mark | None) -> bool:
     if mark is None:
         return segment.size > 0

@@ -7,6 +7,7 @@ helper folds into an index in memory and at the end sends its tables' rows, in l
 then the index is built without help.
 """
 
+import contextlib
 import marshal
 import os
 import sys
@@ -46,8 +47,10 @@ class Helper:
         )
         assert self._process.stdin is not None
         asked = (folder, horizon, [tuple(segment) for segment in segments])
-        self._process.stdin.write(marshal.dumps(asked))
-        self._process.stdin.close()
+        # One that is dead already shows when its rows do not come.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(marshal.dumps(asked))
+            self._process.stdin.close()
 
     def rows(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """The rows of its share, table by table; raises `Changed` when not all come."""
