@@ -48,6 +48,8 @@ DOORS = {
     "rich": ("cli/tables",),
     "watchfiles": ("edge/watch",),
     "ulid": (),
+    # Not in every Python's standard library.
+    "_sha256": ("core/digest",),
 }
 # The environment is read through one module; git's children inherit it whole.
 ENVIRONMENT = "edge/environment.py"

@@ -313,3 +313,103 @@ def test_nothing_is_done_without_a_pass_by_another_where_that_is_required(steps,
             verdict = before["verdicts"][-1]
             assert verdict["verdict"] == "pass" or "passed_by" in submission
             assert submission["passed_by"] != submission["agent_id"]
+
+
+# -- What a hostile reader tried -------------------------------------------------------
+
+
+def test_who_submitted_before_does_not_judge_what_another_submits_later():
+    """Two that take turns on an item have both done the work."""
+    released = a.work("released", 30, lease="lease-ada-10", session="s1")
+    second = submitted(at=50, by="bo", lease="lease-bo-40")
+
+    taken, verdict = claim("bo", at=40, fence=2), verified("ada", second, 60)
+    state, refused = folded(*BEGUN, SUBMITTED, released, taken, second, verdict)
+
+    assert (state["status"], refused) == ("submitted", ["not_allowed"])
+
+
+def test_who_handed_an_item_over_does_not_judge_it():
+    sent = offer()
+    second = submitted(at=50, by="bo", lease="lease-bo-30")
+
+    _, refused = folded(*HELD, sent, accept(sent), second, verified("ada", second, at=60))
+
+    assert refused == ["not_allowed"]
+
+
+def test_only_the_session_that_holds_an_item_submits_it():
+    state, refused = folded(*BEGUN, submitted(session="s2"))
+
+    assert (state["status"], refused) == ("claimed", ["not_held"])
+
+
+def test_a_pass_ends_with_what_was_submitted():
+    """What was passed, handed on and worked on again has to pass again."""
+    opened = a.work("reopened", 50)
+    again = claim("cy", at=60, fence=2)
+    state, refused = folded(
+        *BEGUN,
+        SUBMITTED,
+        verified("bo", SUBMITTED),
+        closed(35),
+        opened,
+        again,
+        closed(70, by="eve"),
+    )
+
+    assert (state["status"], refused) == ("claimed", ["held"])
+
+
+def test_what_is_submitted_cannot_be_handed_over():
+    state, refused = folded(*HELD, submitted(at=20), offer(at=30))
+
+    assert ("offer" in state, refused) == (False, ["wrong_state"])
+
+
+def test_an_edit_of_what_was_passed_takes_the_pass_away():
+    edit = a.work("updated", 35, by="cy", set={"title": "something else"})
+    end = closed(session="s1")
+
+    state, refused = folded(REQUIRED, *BEGUN, SUBMITTED, verified("bo", SUBMITTED), edit, end)
+
+    assert (state["status"], refused) == ("submitted", ["unverified"])
+
+
+def test_only_a_human_gives_verification_up():
+    lower = a.event("config.set", at=5, body={"key": "verify", "value": "optional"})
+    human = a.event("config.set", at=6, by="human:kim", body=lower.body)
+
+    _, refused = folded(REQUIRED, lower)
+    _, allowed = folded(REQUIRED, human)
+
+    assert (refused, allowed) == (["not_allowed"], [])
+
+
+def test_a_humans_pause_holds_beside_an_agents():
+    """An agent cannot take the sting out of a pause by pausing first."""
+    first = a.paused("agent:bo", 10, by="agent:cy")
+    second = a.paused("agent:bo", 20, by="human:kim")
+    lifted = a.resumed("agent:bo", 30, by="agent:cy")
+
+    state, refused = folded(first, second, lifted, a.created(at=35), claim("bo", at=40))
+
+    assert ("claim" in state, refused) == (False, ["paused"])
+
+
+def test_a_paused_agents_words_do_not_prolong_its_claim():
+    comment = a.work("commented", 500, lease="lease-ada-10", text="still at it")
+
+    state, _ = folded(*HELD, a.paused("agent:ada", 100), comment)
+
+    assert state["claim"]["expires_at_ms"] == a.START_MS + 1010
+    assert len(state["comments"]) == 1
+
+
+def test_another_session_neither_releases_nor_renews():
+    given_back = a.work("released", 50, lease="lease-ada-10", session="s2")
+    renewed = a.work("renewed", 60, lease="lease-ada-10", session="s2", ttl_ms=9000)
+
+    state, refused = folded(*BEGUN, given_back, renewed)
+
+    assert (state["status"], refused) == ("claimed", ["not_allowed", "not_held"])

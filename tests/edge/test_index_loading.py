@@ -49,7 +49,7 @@ def in_growing_order(lines):
 
 @pytest.mark.parametrize("at_hand", [1, 16_384])
 @pytest.mark.parametrize("crowd", some.CROWDS)
-@some.examples(25)
+@some.examples(12)
 @given(data=st.data(), now_ms=some.CLOCKS)
 def test_one_pass_fills_the_index_as_two_passes_do(crowd, at_hand, data, now_ms):
     """However few states are kept at hand, and whatever lies in quarantine."""

@@ -215,3 +215,11 @@ def test_lines_of_another_clone_do_not_make_it_ours(clone):
     clone.write(say("commented", text="x"))
 
     assert not known(clone).owns("agent-bo.aaaaaa")
+
+
+def test_a_claim_from_the_future_still_stands_when_the_replica_is_gone(clone):
+    """Whom a clock that was ahead promised the host keeps that promise."""
+    clone.write(claim(), now=events.QUARANTINE_MS + 60_000)
+    (clone.store / "local" / replica.NAME).unlink()
+
+    assert clone.refusal(claim(), by="bo").code == "clock"

@@ -93,6 +93,9 @@ def _of_the_disk(error: OSError) -> Refusal | None:
     if error.errno in (errno.EACCES, errno.EPERM):
         text = f"cannot open {error.filename}: {reason}"
         return Refusal("no_file", text, "give this user access to it")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
+        text = f"cannot use {error.filename}: {reason}"
+        return Refusal("no_file", text, "something else stands in its place, or its folder is gone")
     return None
 
 

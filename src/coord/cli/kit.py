@@ -358,7 +358,8 @@ def file_text(path: str) -> str:
             return stream.read().decode(errors="surrogateescape")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise Refusal("no_file", f"cannot read {path}: {reason}") from error
+        hint = f"@FILE reads a file; a text that begins with @ is written @@{path}"
+        raise Refusal("no_file", f"cannot read {path}: {reason}", hint[:200]) from error
 
 
 _COMMON = (

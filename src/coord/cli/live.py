@@ -34,7 +34,7 @@ def _batches(
 ) -> Iterator[watch.Batch]:
     """Batches from where the options say."""
     folder = call.place.store
-    cursor = saved.load() if saved and since is None else None
+    cursor = saved.load() if saved else None
     if cursor is None:
         cursor = watch.cursor_at(folder, since or "now")
     if saved:

@@ -71,6 +71,12 @@ def same_holder(hold: Hold, wanted: Hold, take_over: bool = False) -> bool:
     return take_over or bool(hold["session_id"] == wanted["session_id"])
 
 
+def is_holder(hold: Hold, event: Event) -> bool:
+    """Whether an event comes from who holds this, in the session that took it."""
+    theirs = event.agent_id, event.session_id
+    return bool((hold["agent_id"], hold["session_id"]) == theirs)
+
+
 def acquire(
     domain: Domain, event: Event, conflict: Conflict = always
 ) -> tuple[Domain, Problem | None]:
@@ -125,7 +131,7 @@ def holding(domain: Domain, lease_id: object) -> Hold | None:
 def renew(domain: Domain, event: Event) -> Domain | Problem:
     """Prolong the hold that the event names, by its holder, while it runs."""
     hold = holding(domain, event.refs.get("lease_id"))
-    if hold is None or hold["agent_id"] != event.agent_id:
+    if hold is None or not is_holder(hold, event):
         return Problem(event.event_id, "not_held", f"{event.agent_id} does not hold this lease")
     if not runs(hold, event.time_ms):
         return Problem(event.event_id, "not_held", f"the hold of {event.agent_id} was over")
@@ -139,7 +145,7 @@ def renew(domain: Domain, event: Event) -> Domain | Problem:
 def touch(domain: Domain, event: Event) -> Domain:
     """Renew the advisory hold that any event of its holder names; else change nothing."""
     hold = holding(domain, event.refs.get("lease_id"))
-    if hold is None or is_confirmed(hold) or hold["agent_id"] != event.agent_id:
+    if hold is None or is_confirmed(hold) or not is_holder(hold, event):
         return domain
     until = event.time_ms + hold["ttl_ms"]
     if not runs(hold, event.time_ms) or until <= hold["expires_at_ms"]:

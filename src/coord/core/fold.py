@@ -44,7 +44,7 @@ ORDER = ("agent", "config", "work")
 
 # What a paused agent may not do: take something, or lift its own pause.
 TAKES = frozenset({
-    "work.claimed", "work.accepted", "work.renewed", "work.closed",
+    "work.claimed", "work.accepted", "work.renewed", "work.closed", "work.deleted",
     "lease.acquire", "lease.renew", "run.claimed", "run.renewed", "agent.resumed",
 })  # fmt: skip
 
@@ -82,9 +82,18 @@ def advance(
     outcome = steps.get(event.type, otherwise)(state, event, world)
     if isinstance(outcome, Problem):
         return state, (*marks, outcome)
+    if refused is not None:
+        outcome = _without_renewal(outcome, event)
     if not outcome:
         return state, marks
     return _patched(state if owned else {**state}, outcome, event, marks), marks
+
+
+def _without_renewal(patch: Patch, event: Event) -> Patch:
+    """A paused agent's words stand, but they do not prolong what it holds."""
+    if "confirmed" in event.body or patch.get("claim") in (None, GONE):
+        return patch
+    return {name: value for name, value in patch.items() if name != "claim"}
 
 
 def _patched(state: State, patch: Patch, event: Event, marks: list[Problem]) -> State:

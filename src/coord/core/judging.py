@@ -65,10 +65,20 @@ def _is_refused_here(problem: Problem, written: Event) -> bool:
 
 
 def _claim(written: Event, state: State, here: Here) -> Problem | None:
+    return _way(written, parts.domain_of(state), here) or _readiness(written, state, here)
+
+
+def _acceptance(written: Event, state: State, here: Here) -> Problem | None:
+    """The sender's own hold is no obstacle; what this host promised others is."""
+    return _way(written, parts.freed(state), here)
+
+
+def _way(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    """Whether this host may grant it, and its fence is the next."""
     wanted = arbiter.hold_from(written)
     assert not isinstance(wanted, Problem), "the fold has accepted it"
     hold = arbiter.standing_in_way(
-        parts.domain_of(state),
+        domain,
         wanted,
         written.time_ms,
         is_ours=here.is_ours,
@@ -77,14 +87,14 @@ def _claim(written: Event, state: State, here: Here) -> Problem | None:
     )
     if hold is not None:
         return Problem(written.event_id, "held", arbiter.held_text(hold))
-    return _fence(written, state, here) or _readiness(written, state, here)
+    return _fence(written, domain)
 
 
-def _fence(written: Event, state: State, _here: Here) -> Problem | None:
+def _fence(written: Event, domain: arbiter.Domain) -> Problem | None:
     if written.body.get("confirmed") == "remote":
         text = "a hold is confirmed by the remote that decided it, not by whoever says so"
         return Problem(written.event_id, "not_allowed", text)
-    fence, largest = written.body["fence"], state.get("fence", 0)
+    fence, largest = written.body["fence"], domain["fence"]
     if fence == largest + 1:
         return None
     text = f"fence {fence} is not the one above {largest}, the largest known"
@@ -142,7 +152,7 @@ def _hold(written: Event, state: State, here: Here) -> Problem | None:
 
 RULES: Mapping[str, Rule] = {
     "work.claimed": _claim,
-    "work.accepted": _fence,
+    "work.accepted": _acceptance,
     "work.linked": _link,
     "work.held": _hold,
 }

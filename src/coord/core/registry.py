@@ -2,7 +2,8 @@
 
 A pause binds by event_id: it holds for what its agent writes with a larger id,
 until a resume. `agent/*` is everybody but people: the kill switch must not lock
-out whoever is to lift it. Only a human lifts a pause that a human set.
+out whoever is to lift it. Several may pause one agent: a human lifts all their pauses,
+anybody else those that no human set.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,8 +41,9 @@ def _registered(state: State, event: Event, _world: World) -> Patch | Problem:
 
 def _paused(state: State, event: Event, _world: World) -> Patch | Problem:
     pauses = state.get("pauses", [])
-    if pauses and "until" not in pauses[-1]:
-        return {}
+    if any(_is_open(pause) and pause["by"] == event.agent_id for pause in pauses):
+        text = f"{event.refs['agent_id']} is paused by {event.agent_id} already"
+        return Problem(event.event_id, "wrong_state", text)
     why = event.body.get("why")
     pause = {
         "since": event.event_id,
@@ -53,13 +55,19 @@ def _paused(state: State, event: Event, _world: World) -> Patch | Problem:
 
 def _resumed(state: State, event: Event, _world: World) -> Patch | Problem:
     pauses = state.get("pauses", [])
-    if not pauses or "until" in pauses[-1]:
+    standing = [pause for pause in pauses if _is_open(pause)]
+    if not standing:
         return Problem(event.event_id, "wrong_state", f"{event.refs['agent_id']} is not paused")
-    if is_human(pauses[-1]["by"]) and not is_human(event.agent_id):
-        text = f"only a human lifts the pause that {pauses[-1]['by']} set"
+    lifts = [pause for pause in standing if is_human(event.agent_id) or not is_human(pause["by"])]
+    if not lifts:
+        text = f"only a human lifts the pause that {standing[0]['by']} set"
         return Problem(event.event_id, "not_allowed", text)
-    lifted = {**pauses[-1], "until": event.event_id, "lifted_by": event.agent_id}
-    return {"pauses": [*pauses[:-1], lifted]}
+    lifted = {"until": event.event_id, "lifted_by": event.agent_id}
+    return {"pauses": [{**p, **lifted} if p in lifts else p for p in pauses]}
+
+
+def _is_open(pause: Mapping[str, Any]) -> bool:
+    return "until" not in pause
 
 
 STEPS = {"agent.registered": _registered, "agent.paused": _paused, "agent.resumed": _resumed}

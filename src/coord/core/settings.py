@@ -133,6 +133,11 @@ def _set(state: State, event: Event, _world: World) -> Patch | Problem:
     if wanted is not None and not fits(wanted, value):
         text = f"{key} is {repr(value)[:60]}, not {expected_of(str(key))}"
         return Problem(event.event_id, "bad_data", text)
+    lowers = key == "verify" and state.get("value") == "required" != value
+    if lowers and not event.agent_id.startswith("human:"):
+        # Whom it binds must not be able to take it away.
+        text = "only a human lets items be closed without verification again"
+        return Problem(event.event_id, "not_allowed", text)
     return {
         "key": key,
         "value": value,

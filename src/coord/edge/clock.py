@@ -8,6 +8,9 @@ from coord.core.event import is_integer
 from coord.edge import environment
 from coord.errors import Refusal
 
+# What an event id can carry: 48 bits, less the room that ids from the future need.
+_LATEST_MS = (1 << 48) - 1 - 3_600_000
+
 
 def now_ms() -> int:
     """Milliseconds since the epoch; `COORD_NOW_MS` freezes it."""
@@ -17,7 +20,7 @@ def now_ms() -> int:
     is_number = frozen.isascii() and frozen.isdigit() and len(frozen) <= 15
     if not (is_number and is_integer(int(frozen))):
         raise Refusal("usage", f"{environment.NOW_MS}={frozen!r} is not a number of milliseconds")
-    return int(frozen)
+    return min(int(frozen), _LATEST_MS)
 
 
 class Chance:

@@ -44,10 +44,12 @@ class Replica:
         gone = {**self._binding, "current": {}, "ours": [], "tips": {}, "adopted": newest}
         if not isinstance(kept, dict) or kept.keys() != gone.keys():
             return gone
-        if {key: kept[key] for key in self._binding} != self._binding:
-            # A copy of another clone: its journals are not ours to continue.
-            return {**gone, "adopted": ""}
-        return kept
+        if {key: kept[key] for key in self._binding} == self._binding:
+            return kept
+        # A copy of another clone: its journals are not ours to continue. Where that one
+        # is no longer there it was moved, and its holders were promised this host.
+        was_moved = kept["host"] == gone["host"] and not os.path.exists(kept["path"])
+        return gone if was_moved else {**gone, "adopted": ""}
 
     def writer(self, agent_id: str, chance: Chance) -> str:
         """The writer name of an agent here."""

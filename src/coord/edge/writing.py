@@ -55,7 +55,7 @@ class Desk:
         self.newest = known.newest()
         self._stamp = stamp(now_ms)
         self.chance = Chance(self.newest)
-        self._replica = Replica(place, self.newest)
+        self._replica = Replica(place, known.newest_known())
         self._states: dict[str, State] = {}
         self._keys: dict[str, list[Event]] = {}
         self._appenders: dict[str, journal.Appender] = {}
@@ -96,7 +96,7 @@ class Desk:
         if earlier is not None:
             return earlier
         if draft.type in judging.EXCLUSIVE:
-            self._refuse_early_clock()
+            self._refuse_early_clock(draft)
         appender = self._appender(events.journal_of(draft.type))
         event_id = self._mint(appender)
         raw, event = event_of(draft, self.author, event_id, self._stamp, appender.writer)
@@ -126,6 +126,7 @@ class Desk:
         raw, _ = event_of(draft, self.author, first["event_id"], first.get("ts", ""), "")
         again = events.from_raw({**raw, "writer": ""})
         if events.says_the_same(events.from_raw(first), again):
+            self._refuse_if_lost(events.from_raw(first))
             return Written(earlier[0], is_duplicate=True)
         raise Refusal(
             "key_reused",
@@ -133,6 +134,21 @@ class Desk:
             "use another key for another request",
             event_id=earlier[0]["event_id"],
         )
+
+    def _refuse_if_lost(self, first: Event) -> None:
+        """A retry must not be told that it holds what somebody else holds by now."""
+        if first.type not in judging.EXCLUSIVE:
+            return
+        work_id = first.refs.get("work_id", "")
+        state = self.state(f"work/{work_id}")
+        held = state.get("claim")
+        if held is None or held["lease_id"] == first.refs.get("lease_id"):
+            return
+        if arbiter.runs(held, self.judged_at_ms):
+            hint, facts = _holder_facts(
+                self.state(f"work/{first.refs['work_id']}"), held["resource"]
+            )
+            raise Refusal("held", arbiter.held_text(held), hint, **facts)
 
     def said_with(self, key: str) -> list[Written]:
         """What this agent has written under a key, of whatever type."""
@@ -148,14 +164,17 @@ class Desk:
             text = f"{self.author.agent_id} was paused by {pause['by']}: {pause['why']}"
             raise Refusal("paused", text, _WHEN_LIFTED, paused_by=pause["by"])
 
-    def _refuse_early_clock(self) -> None:
+    def _refuse_early_clock(self, draft: Draft) -> None:
+        """Refuse to judge what an event of our own from the future may yet decide."""
         horizon = events.horizon(self.now_ms)
-        for writer, event_id in self.index.tips_from(horizon):
-            if self._replica.owns(writer):
+        work_id = str(draft.refs.get("work_id", ""))
+        for raw in self.index.early_of(f"work/{work_id}", horizon):
+            if self._replica.is_ours({"writer": raw["writer"], "event_id": raw["event_id"]}):
                 raise Refusal(
                     "clock",
-                    f"{writer} has written {event_id}, more than 5 minutes ahead of the clock",
-                    "set the clock right, or wait until that time has come",
+                    f"this store has written {raw['event_id']} about {work_id}, which lies more"
+                    " than 5 minutes ahead of the clock",
+                    "set the clock right, take another item, or wait until that time has come",
                 )
 
     def _appender(self, tool: str) -> journal.Appender:

@@ -8,7 +8,6 @@ import click
 from coord.cli import kit
 from coord.core import settings
 from coord.edge import config as config_file
-from coord.edge import store
 from coord.edge.index import Index
 
 
@@ -92,7 +91,8 @@ def set_value(call: kit.Call, name: str, value: str) -> None:
         call.acknowledge(written, lambda raw: f"{name} is {parsed} for every clone")
         return
     if not call.dry_run:
-        with store.locked(call.place.store):
+        with call.desk() as desk:
+            desk.refuse_paused()
             config_file.set_value(_path(call), name, int(parsed))
     row = {"key": name, "value": parsed, "scope": "clone"}
     call.emit([row], lambda _: click.echo(f"{name} is {parsed} for this clone"), ident="value")

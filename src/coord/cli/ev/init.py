@@ -30,9 +30,8 @@ def init(call: kit.Call, inline: bool) -> None:
     """
     place = call.locate()
     existed = os.path.isdir(place.store)
-    if existed and inline != place.is_inline and _has_journals(place):
-        kind = "is inline" if place.is_inline else "is kept out of the branches"
-        text = f"there is a store already, and it {kind}: {place.store}"
+    if existed and inline and not place.is_inline and _has_journals(place):
+        text = f"there is a store already, kept out of the branches: {place.store}"
         raise Refusal("exists", text, "it stays as it is")
     made = store.make_folders(place)
     inline = inline or place.is_inline

@@ -227,12 +227,21 @@ def release(call: kit.Call, ids: Sequence[str], break_: bool) -> None:
     call.acknowledge(written, lambda raw: f"{raw['refs']['work_id']} released", ident="work_id")
 
 
+def _lost(desk: Desk, state: State) -> Mapping[str, Any] | None:
+    """The actor's claim that another clone's has beaten: giving it back frees the host."""
+    author = desk.author
+    for hold in state.get("refused", ()):
+        if (hold["agent_id"], hold["session_id"]) == (author.agent_id, author.session_id):
+            return {"refs": {"lease_id": hold["lease_id"]}}
+    return None
+
+
 def _releases(call: kit.Call, desk: Desk, ids: Sequence[str], break_: bool) -> Iterator[Draft]:
     for text in ids:
         work_id = naming.work_id(desk.index, text)
         key = call.key_of(work_id, len(ids))
         state = desk.state(f"work/{work_id}")
-        said = call.earlier(desk, "work.released", key)
+        said = call.earlier(desk, "work.released", key) or _lost(desk, state)
         if said is None and (not break_ or "claim" not in state):
             state = _held(desk, work_id)
         lease_id = said["refs"].get("lease_id") if said else state["claim"]["lease_id"]

@@ -35,7 +35,7 @@ def _holds(state: State, event: Event) -> Problem | None:
     claim = state.get("claim")
     if claim is None or claim["lease_id"] != event.refs.get("lease_id"):
         return Problem(event.event_id, "not_held", f"{event.agent_id} does not hold this item")
-    if claim["agent_id"] != event.agent_id or not arbiter.runs(claim, event.time_ms):
+    if not arbiter.is_holder(claim, event) or not arbiter.runs(claim, event.time_ms):
         return Problem(event.event_id, "not_held", arbiter.held_text(claim))
     return None
 
@@ -58,6 +58,7 @@ def _submitted(state: State, event: Event, _world: World) -> Patch | Problem:
         "status": "submitted",
         "status_event": event.event_id,
         "submission": submission,
+        "doers": _doers(state, event.agent_id, event.session_id),
         "offer": GONE,
         **parts.moved(event),
     }
@@ -94,14 +95,30 @@ def _may_not_judge(state: State, submission: Mapping[str, Any], event: Event) ->
     if event.body.get("submission") != submission["event_id"]:
         text = f"{state['work_id']} was submitted anew: judge {submission['event_id']}"
         return Problem(event.event_id, "wrong_state", text)
-    claimer = state.get("claim", submission)["agent_id"]
-    if event.agent_id in (submission["agent_id"], claimer):
+    claim = state.get("claim", submission)
+    doers = _doers(state, claim["agent_id"], claim["session_id"])
+    if event.agent_id in [agent_id for agent_id, _ in doers]:
         text = f"{event.agent_id} has done the work: another agent verifies it"
         return Problem(event.event_id, "not_allowed", text)
-    if event.session_id and event.session_id == submission["session_id"]:
+    if event.session_id and event.session_id in [session for _, session in doers]:
         text = f"session {event.session_id} has done the work: another session verifies it"
         return Problem(event.event_id, "not_allowed", text)
     return None
+
+
+def _doers(state: State, agent_id: str, session_id: str) -> list[list[str]]:
+    """Who has worked on the item since it was opened: (agent, session) pairs, sorted."""
+    known = [list(pair) for pair in state.get("doers", ())]
+    one = [agent_id, session_id]
+    return sorted(known if one in known else [*known, one])
+
+
+def pass_after(state: State, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an edit leaves of a pass: it was for what the item said then."""
+    submission = state.get("submission", {})
+    if "passed_by" not in submission or not {"title", "description", "acceptance"} & {*values}:
+        return {}
+    return {"submission": {k: v for k, v in submission.items() if k != "passed_by"}}
 
 
 def _returned(state: State, event: Event) -> Mapping[str, Any]:
@@ -130,6 +147,9 @@ def _handed_off(state: State, event: Event, _world: World) -> Patch | Problem:
     refusal = _holds(state, event)
     if refusal:
         return refusal
+    if state["status"] != "claimed":
+        text = f"{state['work_id']} is {state['status']}, not claimed"
+        return Problem(event.event_id, "wrong_state", text)
     to, until = event.body.get("to"), event.body.get("expires_at_ms")
     if not isinstance(to, str) or not is_integer(until, least=1):
         return parts.bad(event, "to is not an agent, or expires_at_ms not an instant")
@@ -164,6 +184,7 @@ def _accepted(state: State, event: Event, _world: World) -> Patch | Problem:
     if event.refs.get("resource") != f"work:{state['work_id']}":
         return parts.bad(event, "refs.resource is not this item")
     # The sender gives up what it holds in the same step that the receiver gets it.
+    sender = state["claim"]
     without_sender = parts.freed(state)
     domain, problem = arbiter.acquire(without_sender, event)
     if problem is not None:
@@ -172,7 +193,8 @@ def _accepted(state: State, event: Event, _world: World) -> Patch | Problem:
         **parts.claim_patch(domain),
         "status": "claimed",
         "status_event": event.event_id,
-        "offer": GONE,
+        "doers": _doers(state, sender["agent_id"], sender["session_id"]),
+        **ENDED,
         **parts.moved(event),
     }
 

@@ -80,7 +80,7 @@ def _updated(state: State, event: Event, world: World) -> Patch | Problem:
     if "acceptance" in values:
         values["acceptance"] = _still_ticked(state, values["acceptance"])
     values.update({name: GONE for name in fields.FITS if name in removed})
-    patch = _edited(state, event, values, base)
+    patch = {**_edited(state, event, values, base), **custody.pass_after(state, values)}
     return {**patch, "labels": labels, **parts.renewed_by(state, event), **parts.moved(event)}
 
 
@@ -165,7 +165,7 @@ def _released(state: State, event: Event, world: World) -> Patch | Problem:
         if lease_id in refused:
             return parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
         return Problem(event.event_id, "not_held", f"{state['work_id']} is not held by this lease")
-    if claim["agent_id"] != event.agent_id and not _may_break(event, claim, world):
+    if not arbiter.is_holder(claim, event) and not _may_break(event, claim, world):
         return Problem(event.event_id, "not_allowed", arbiter.held_text(claim))
     freed = parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
     opened = {"status": "open", "status_event": event.event_id, **custody.ENDED}
@@ -207,7 +207,7 @@ def _closed(state: State, event: Event, world: World) -> Patch | Problem:
 
 def _held_unless_passed(state: State, event: Event) -> Problem | None:
     """Only its holder closes an item, or anybody once its work has passed."""
-    if "passed_by" in state.get("submission", {}):
+    if state["status"] == "submitted" and "passed_by" in state["submission"]:
         return None
     return parts.held_by_another(state, event)
 
@@ -215,8 +215,9 @@ def _held_unless_passed(state: State, event: Event) -> Problem | None:
 def _reopened(state: State, event: Event, world: World) -> Patch | Problem:
     if state["status"] != "closed":
         return Problem(event.event_id, "wrong_state", f"{state['work_id']} is not closed")
-    ended = ("resolution", "closed_at_ms", "closed_by", "close_why", "deleted")
+    ended = ("resolution", "closed_at_ms", "closed_by", "close_why", "deleted", "doers")
     return {
+        **custody.ENDED,
         **dict.fromkeys(ended, GONE),
         "status": "open",
         "status_event": event.event_id,
@@ -233,6 +234,7 @@ def _deleted(state: State, event: Event, world: World) -> Patch | Problem:
     tombstone: dict[str, Any] = {"at_ms": parts.when(event), "by": parts.who(event)}
     tombstone.update({k: event.body[k] for k in ("why", "extra") if k in event.body})
     return {
+        **custody.ENDED,
         **parts.claim_patch(parts.freed(state)),
         "status": "closed",
         "status_event": event.event_id,

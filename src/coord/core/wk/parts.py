@@ -92,7 +92,7 @@ def held_by_another(state: State, event: Event) -> Problem | None:
     claim = state.get("claim")
     if claim is None or not arbiter.runs(claim, event.time_ms):
         return None
-    if (claim["agent_id"], claim["session_id"]) == (event.agent_id, event.session_id):
+    if arbiter.is_holder(claim, event):
         return None
     return Problem(event.event_id, "held", arbiter.held_text(claim))
 

@@ -86,11 +86,19 @@ class Lookup:
         ).fetchone()
         return Tip(*row) if row else journal.NO_TIP
 
-    def tips_from(self, event_id: str) -> list[tuple[str, str]]:
-        """The writers whose journals end at this id or later, with that end."""
-        return self.connection.execute(
-            "SELECT writer, event_id FROM journal WHERE event_id >= ?", (event_id,)
-        ).fetchall()
+    def newest_known(self) -> str:
+        """The largest event id in the store, quarantined or not."""
+        row = self.connection.execute("SELECT max(id) FROM event").fetchone()
+        return row[0] or ""
+
+    def early_of(self, entity: str, horizon: str) -> list[Mapping[str, Any]]:
+        """The quarantined events of an entity."""
+        rows = self.connection.execute(
+            "SELECT seg, offset, size, id FROM event JOIN entity USING(e)"
+            " WHERE name = ? AND id >= ?",
+            (entity, horizon),
+        )
+        return [self.event_at(Place(*row)) for row in rows.fetchall()]
 
     def tips(self) -> dict[str, int]:
         """A cursor at the end of all journals: `tool/writer` to seq."""

@@ -106,16 +106,20 @@ def new_lines(segment: Segment, mark: Mark | None, tip: Tip) -> Found:
     good: list[Line] = []
     damages: list[tuple[int, int, str, str]] = []
     last = (mark.last_offset, mark.last_size, mark.last_digest) if mark else (0, 0, "")
+    seq, vouched, _ = tip
     for line in journal.lines(data, start, digest.sha256_for(len(data))):
-        last = (line.offset, line.size, line.digest)
-        raw = line.raw
+        offset, size, own, raw, fault = line
+        last = (offset, size, own)
         if raw is None:
-            damages.append((0, line.offset, "unreadable", f"the line {line.fault}"))
+            damages.append((0, offset, "unreadable", f"the line {fault}"))
             continue
-        if raw["seq"] != tip.seq + 1 or raw.get("prev", "") != tip.digest:
-            raise Changed(f"{segment.path} breaks the chain at byte {line.offset}")
-        tip = Tip(raw["seq"], line.digest, raw["event_id"])
+        seq += 1
+        if raw["seq"] != seq or raw.get("prev", "") != vouched:
+            raise Changed(f"{segment.path} breaks the chain at byte {offset}")
+        vouched = own
         good.append(line)
+    if good and good[-1].raw:
+        tip = Tip(seq, vouched, good[-1].raw["event_id"])
     return Found(segment, good, damages, (start + len(data), *last), tip)
 
 
