@@ -287,7 +287,7 @@ def test_something_else_in_the_place_of_the_store_is_named(run: Runner, kind: st
 
 
 def test_what_is_no_ordinary_file_is_no_journal(run: Runner, store: Path):
-    """A folder, a link and a pipe under a journal's name are neither read nor written."""
+    """A folder, a link and a pipe under a journal's name: `ev check` names them, no more."""
     run.ok("wk", "create", "x", **ADA)
     before = run.ok("wk", "list").out
     secret = run.folder / "secret"
@@ -300,7 +300,8 @@ def test_what_is_no_ordinary_file_is_no_journal(run: Runner, store: Path):
 
     assert run.ok("wk", "list").out == before
     check = run("ev", "check")
-    assert (check.code, check.out) == (0, "")
+    assert (check.code, {row["code"] for row in check.lines}) == (1, {"unreadable"})
+    assert len({row["path"] for row in check.lines}) == len(check.lines) == 4
     run.ok("wk", "create", "y", **ADA)
     assert secret.read_text() == "password\n"
 

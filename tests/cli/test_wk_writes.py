@@ -75,8 +75,8 @@ VERBS = [
          '{"type":"test.done","refs":{"work_id":"$0"}}\n{"type":"test.done"}\n'),
     Verb("register", "ev agent register cy --name Cy --mode episodic --period 5m", "",
          "agent.registered"),
-    Verb("pause", "ev agent pause dee --why x", "", "agent.paused"),
-    Verb("resume", "ev agent resume eve", "paused", "agent.resumed"),
+    Verb("pause", "ev agent pause {0} --why x", "agent", "agent.paused"),
+    Verb("resume", "ev agent resume {0}", "paused", "agent.resumed"),
     Verb("set", "ev config set claim.ttl_ms 1h", "", "config.set"),
 ]  # fmt: skip
 ALL = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -93,13 +93,12 @@ class World:
         (folder / "body.json").write_text('{"text":"from a file"}')
 
     def item(self, state: str) -> str:
-        """Make an item; answer its id."""
+        """Make an item; answer its id, which can name an agent too."""
         run, label = self.run, "own" if state == "own" else "old"
         made = run.ok("wk", "create", state, "--label", label, "--acceptance", "it works",
                       "--assignee", "kim", "--quiet", **ADA).out.strip()  # fmt: skip
         for words in _WAYS.get(state, ()):
-            who = BO if words.startswith("bo ") else ADA
-            run.ok(*words.removeprefix("bo ").format(made).split(), **who)
+            run.ok(*words.format(made).split(), **ADA)
         return made
 
     def ask(self, verb: Verb, items: list[str], *more: str) -> Any:
@@ -120,11 +119,10 @@ class World:
 _WAYS = {
     "mine": ["wk claim {}"],
     "closed": ["wk close {}"],
-    "needing": [],
     "submitted": ["wk claim {}", "wk submit {}"],
     "offered": ["wk claim {}", "wk handoff {} --to bo --why x"],
     "waiting": ["wk hold {} --on human:kim --why x"],
-    "paused": ["ev agent pause eve --why x"],
+    "paused": ["ev agent pause {} --why x"],
 }
 
 

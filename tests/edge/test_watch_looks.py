@@ -243,13 +243,14 @@ def test_damage_is_told_and_keeps_no_other_event_back(folder, damage, step, rest
         assert len(damages) == len(set(damages))
 
 
-def test_a_segment_that_cannot_be_read_is_told_and_the_rest_is_used(folder):
+def test_what_is_no_ordinary_file_is_no_segment(folder):
+    """`ev check` tells of it."""
     Path(file_of(folder, "ev", ADA)).mkdir()
     append(folder, "ev", BO, [0])
     damages: list[watch.Damage] = []
 
     assert ids(seen(folder, {f"ev/{ADA}": 7}, damages)) == [id_at(0)]
-    assert [(told.code, told.writer) for told in damages] == [("unreadable", ADA)]
+    assert damages == []
 
 
 def test_other_files_in_a_folder_are_none_of_ours(folder):

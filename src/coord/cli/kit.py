@@ -300,7 +300,11 @@ def text_of(argument: str) -> str:
     if argument.startswith("@@"):
         return argument[1:]
     if argument.startswith("@") and len(argument) > 1:
-        return file_text(argument[1:])
+        try:
+            return file_text(argument[1:])
+        except Refusal as refusal:
+            refusal.hint = "@FILE reads a file; a text that begins with @ is written @@…"
+            raise
     return argument
 
 
@@ -358,8 +362,7 @@ def file_text(path: str) -> str:
             return stream.read().decode(errors="surrogateescape")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        hint = f"@FILE reads a file; a text that begins with @ is written @@{path}"
-        raise Refusal("no_file", f"cannot read {path}: {reason}", hint[:200]) from error
+        raise Refusal("no_file", f"cannot read {path}: {reason}") from error
 
 
 _COMMON = (

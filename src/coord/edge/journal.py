@@ -69,20 +69,33 @@ def digest_of(line: bytes) -> str:
 def segments(folder: str) -> list[Segment]:
     """All segments in the store, by tool, writer and number."""
     found = []
-    for tool in events.TOOLS:
-        try:
-            entries = list(os.scandir(os.path.join(folder, tool)))
-        except FileNotFoundError:
-            continue
-        for entry in entries:
-            writer, number = _named(entry.name)
-            # A link may lead anywhere, and a pipe would be waited for.
-            if writer and entry.is_file(follow_symlinks=False):
-                # In inline mode git may take a file away between the two calls.
-                with contextlib.suppress(FileNotFoundError):
-                    size = entry.stat().st_size
-                    found.append(Segment(tool, writer, number, entry.path, size))
+    for tool, entry in _entries(folder):
+        writer, number = _named(entry.name)
+        if writer and entry.is_file(follow_symlinks=False):
+            # In inline mode git may take a file away between the two calls.
+            with contextlib.suppress(FileNotFoundError):
+                size = entry.stat().st_size
+                found.append(Segment(tool, writer, number, entry.path, size))
     return sorted(found)
+
+
+def strangers(folder: str) -> list[Segment]:
+    """What has a segment's name and is no ordinary file: it is never opened.
+
+    A link may lead anywhere, and a pipe would be waited for.
+    """
+    return sorted(
+        Segment(tool, *_named(entry.name), entry.path, 0)
+        for tool, entry in _entries(folder)
+        if _named(entry.name)[0] and not entry.is_file(follow_symlinks=False)
+    )
+
+
+def _entries(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    for tool in events.TOOLS:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in list(os.scandir(os.path.join(folder, tool))):
+                yield tool, entry
 
 
 def _named(name: str) -> tuple[str, int]:

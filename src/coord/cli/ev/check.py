@@ -43,6 +43,16 @@ def check(call: kit.Call, full: bool) -> int:
 def _damage(folder: str) -> Iterator[dict[str, Any]]:
     for group in reading.journals(journal.segments(folder)):
         yield from reading.damage_of(group)
+    for stranger in journal.strangers(folder):
+        yield {
+            "kind": "journal",
+            "code": "unreadable",
+            "tool": stranger.tool,
+            "writer": stranger.writer,
+            "path": stranger.path,
+            "offset": 0,
+            "message": "this is no ordinary file, and is not read",
+        }
 
 
 def _fold_row(problem: Problem) -> dict[str, Any]:

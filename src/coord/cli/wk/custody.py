@@ -37,7 +37,7 @@ def submit(call: kit.Call, work_id: str, artifacts: Sequence[str], commit: str |
     Nobody can claim it until another agent has judged it with `wk verify`.
 
     \b
-    Exits: 3 no such item; 5 I do not hold it.
+    Exits: 3 no such item, file or commit; 5 I do not hold it.
     Example: wk submit wk-7k2m --artifact https://example.org/pr/7 --why "tests pass"
     """
     body = {"artifacts": list(artifacts) or None, "commit": commit}
@@ -47,14 +47,14 @@ def submit(call: kit.Call, work_id: str, artifacts: Sequence[str], commit: str |
 
 
 def _submission(call: kit.Call, desk: Desk, text: str, body: Mapping[str, Any]) -> Iterator[Draft]:
-    """The submission, and a copy of each file that it shows: the file may change."""
+    """The submission, and what it shows as artifacts: of a file a copy, for it may change."""
     state = state_of(desk, text)
     refs = refs_of(desk, state)
     is_retry = call.earlier(desk, "work.submitted") is not None
     yield call.draft("work.submitted", refs, body)
-    for shown in body["artifacts"] or ():
-        if os.path.isfile(shown) and not is_retry:
-            yield Draft("artifact.added", refs, placed(desk, shown), cause=call.cause)
+    if not is_retry:
+        for place in [placed(desk, shown) for shown in body["artifacts"] or ()]:
+            yield Draft("artifact.added", refs, place, cause=call.cause)
 
 
 def placed(desk: Desk, what: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def import_items(call: kit.Call, source: str, form: str | None, partial: bool) -
     `extra`, or dropped, which must be never.
 
     \b
-    Exits: 3 no such file; 6 broken records (with --partial the rest is imported).
+    Exits: 3 no such file; 4 closed items, where verify is required; 6 broken records (with --partial the rest is imported).
     Example: wk import --from beads .beads/issues.jsonl
     """
     found = sources.opened(source, form)
@@ -51,7 +51,12 @@ def import_items(call: kit.Call, source: str, form: str | None, partial: bool) -
             bad=account.bad,
             **{found.unit: first[found.unit]},
         )
-    written = call.record(lambda desk: _drafts(call, desk, items, account))
+    try:
+        written = call.record(lambda desk: _drafts(call, desk, items, account))
+    except Refusal as refusal:
+        if refusal.code == "unverified":
+            refusal.hint = "a human sets verify to optional, imports, and sets it again"
+        raise
     _report(call, account, len(written))
     return BAD_DATA if account.bad else 0
 
@@ -155,5 +160,8 @@ def _load_blobs(call: kit.Call, node: Any) -> None:
         if isinstance(value, dict) and isinstance(value.get("sha256"), str):
             text = blobs.load(call.place.store, value) if "body_bytes" in value else None
             node[key] = value if text is None else text
+            if text is None and "body_bytes" in value:
+                hint = "its file in .coord/blobs is not here: ev check --full lists them"
+                call.warn("blob", f"a text of {value['body_bytes']} bytes is missing", hint)
         elif isinstance(value, dict | list):
             _load_blobs(call, value)
