@@ -34,7 +34,8 @@ def import_items(call: kit.Call, source: str, form: str | None, partial: bool) -
     `extra`, or dropped, which must be never.
 
     \b
-    Exits: 3 no such file; 4 closed items, where verify is required; 6 broken records (with --partial the rest is imported).
+    Exits: 3 no such file; 4 closed items, where verify is required; 6 broken records (with
+           --partial the rest is imported).
     Example: wk import --from beads .beads/issues.jsonl
     """
     found = sources.opened(source, form)
