@@ -130,16 +130,26 @@ def test_a_store_without_events_can_still_become_inline(run: Runner):
     assert ".coord/" in git(run, "status", "--porcelain")
 
 
-@pytest.mark.parametrize("first", ["", "--inline"])
-def test_a_store_with_events_stays_of_its_kind(run: Runner, first: str):
-    """Exit 5, for either way round."""
-    run.ok("ev", "init", *first.split())
+def test_a_store_with_events_does_not_become_inline(run: Runner):
+    run.ok("ev", "init")
     run.ok("wk", "create", "x", **ADA)
     before = snapshot(run.folder)
 
-    answer = run("ev", "init", *([] if first else ["--inline"]))
+    answer = run("ev", "init", "--inline")
 
     assert (answer.code, answer.error["code"]) == (5, "exists")
+    assert snapshot(run.folder) == before
+
+
+def test_an_inline_store_stays_inline(run: Runner):
+    """Every clone of it may say `ev init`, whatever its kind."""
+    run.ok("ev", "init", "--inline")
+    run.ok("wk", "create", "x", **ADA)
+    before = snapshot(run.folder)
+
+    again = run.ok("ev", "init").json
+
+    assert (again["inline"], again["made"]) == (True, [])
     assert snapshot(run.folder) == before
 
 
