@@ -4,37 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.morning import ADA, BO, KIM, MINUTE_MS, emitted
 from tests.conftest import FROZEN_MS
-
-ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
-MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def at(run, store, frozen):
-    """`at(minutes, agent, words…)`: run a command at a minute after the frozen morning."""
-
-    def ran(minutes, agent, *words, **options):
-        now_ms = FROZEN_MS + int(minutes * MINUTE_MS)
-        env = frozen(now_ms, seed=f"{minutes}{words}")
-        return run(*words, as_=agent, env=env, **options)
-
-    return ran
-
-
-@pytest.fixture
-def created(at):
-    """`created(title, …)`: the id of a new item, made by kim at minute 0."""
-
-    def made(title="something", *words, minutes=0):
-        return at(minutes, KIM, "wk", "create", title, "--quiet", *words).out.strip()
-
-    return made
-
-
-def emitted(at, minutes, kind, *words):
-    """The id of a new event of ada's."""
-    return at(minutes, ADA, "ev", "emit", kind, "--quiet", *words).out.strip()
 
 
 def test_events_go_out_as_cloudevents_with_root_and_cause(at, created):

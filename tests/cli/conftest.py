@@ -1,0 +1,19 @@
+"""Commands at minutes of a frozen morning."""
+
+import functools
+
+import pytest
+
+from tests.cli.morning import KIM, created_at, ran_at
+
+
+@pytest.fixture
+def at(run, store, frozen):
+    """`at(minutes, agent, words…)`: run a command at a minute after the frozen morning."""
+    return functools.partial(ran_at, run, frozen)
+
+
+@pytest.fixture
+def created(at):
+    """`created(title, …)`: the id of a new item, made by kim at minute 0."""
+    return functools.partial(created_at, at, KIM)
