@@ -153,6 +153,21 @@ def test_a_seq_that_cannot_be_kept_is_a_fault():
         assert events.fault_in(raw("build.finished", seq=seq)) == "writer or seq is missing"
 
 
+def nested(depth, leaf):
+    """So many objects and lists in one another, the innermost around `leaf`."""
+    for number in range(depth):
+        leaf = {"a": leaf} if number % 2 else [7, leaf]
+    return leaf
+
+
+def test_a_hundred_objects_and_lists_may_stand_in_one_another_and_no_more():
+    """Empty ones count, and looking never fails of itself, however deep it is."""
+    for depth, is_too_deep in ((1, False), (100, False), (101, True), (50_000, True)):
+        assert events.is_too_deep(nested(depth, 0)) is is_too_deep
+        assert events.is_too_deep(nested(depth - 1, [])) is is_too_deep
+        assert events.is_too_deep(nested(depth - 1, {})) is is_too_deep
+
+
 @given(some.JSON)
 def test_reading_a_line_never_raises_whatever_it_holds(value):
     assert events.fault_in(value)

@@ -180,6 +180,37 @@ def test_a_longer_line_from_elsewhere_is_a_problem_and_the_rest_is_used(folder):
     assert damages == [("unreadable", size)]
 
 
+@pytest.mark.parametrize("depth", [98, 99, 250, 1000, 5000])
+def test_a_line_that_is_nested_too_deep_is_a_problem_and_the_rest_is_used(folder, depth):
+    """At some depth, each at its own, parsers and writers of JSON give up."""
+    first = append(folder, "one")[0]
+    size = path_of(folder).stat().st_size
+    prev = journal.digest_of(path_of(folder).read_bytes()[:-1])
+    good = journal.encode(raw("build.finished", 1, body={"text": "x"}, seq=2, prev=prev))
+    deep = b'{"text":' + b"[" * depth + b"]" * depth + b"}"
+    with path_of(folder).open("ab") as stream:
+        stream.write(good.replace(b'{"text":"x"}', deep) + b"\n")
+
+    lines, damages = read(folder)
+    assert lines[0] == first
+    assert len(lines) == (2 if depth == 98 else 1)
+    assert damages == ([] if depth == 98 else [("unreadable", size)])
+
+
+def test_an_event_that_is_nested_too_deep_is_refused(folder):
+    """It stands in its body and that in the event, so that it may have 98 lists."""
+    appender = journal.Appender(str(folder), "ev", WRITER)
+    text = 0
+    for depth in range(1, 301):
+        text = [text]
+        if depth <= 98:
+            assert appender.add(raw("build.finished", body={"text": text}))
+            continue
+        with pytest.raises(Refusal) as refused:
+            appender.add(raw("build.finished", body={"text": text}))
+        assert refused.value.code == "bad_data"
+
+
 def test_empty_lines_are_passed_over(folder):
     append(folder, "one")
     with path_of(folder).open("ab") as stream:

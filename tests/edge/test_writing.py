@@ -357,6 +357,16 @@ def test_what_an_acknowledged_event_said_has_its_effect_however_long_it_is(clone
         assert clone.refusal(create(f"wk-{number}", **body)).code == "too_large"
 
 
+@pytest.mark.parametrize("depth", [100, 300, 5000])
+def test_what_is_nested_too_deep_is_refused_before_it_is_judged(items, depth):
+    extra = {}
+    for _ in range(depth):
+        extra = {"a": extra}
+
+    for draft in (create("wk-d", extra=extra), say("updated", key="k", set={"extra": extra})):
+        assert items.refusal(draft).code == "bad_data"
+
+
 def test_a_text_that_is_no_unicode_is_refused(clone):
     refusal = clone.refusal(create(title="\udcff"))
 

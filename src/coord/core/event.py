@@ -13,12 +13,15 @@ what folds rely on; `edge.schemas` checks the rest for whatever comes from outsi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from coord.core import digest
 
 MAX_LINE_BYTES = 64 * 1024
+# How many objects and lists may stand in one another: what reads, compares or writes
+# deeper ones gives up at some depth of its own.
+MAX_DEPTH = 100
 QUARANTINE_MS = 5 * 60 * 1000
 VERSION = 1
 
@@ -43,6 +46,7 @@ EVENT_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 AGENT_ID = re.compile(r"(agent|human|bot):[^\s\x00-\x1f\x7f]{1,120}")
 WRITER = re.compile(r"[a-z0-9-]{1,64}\.[a-z2-7]{6}")
+_NESTS = (Mapping, list, tuple)
 _RANDOM_BITS = 80
 # What an absent object reads as; nobody changes it.
 _NONE: Mapping[str, Any] = {}
@@ -92,6 +96,21 @@ def fault_in(raw: object) -> str:
     if "idempotency_key" in raw and not isinstance(raw["idempotency_key"], str):
         return "idempotency_key is not a string"
     return ""
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether more than `MAX_DEPTH` objects and lists stand in one another."""
+    # Level by level and no recursion: that is what would fail.
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [part for nest in level if isinstance(nest, _NESTS) for part in _parts_of(nest)]
+        if not level:
+            return False
+    return any(isinstance(part, _NESTS) for part in level)
+
+
+def _parts_of(nest: Any) -> Iterable[Any]:
+    return nest.values() if isinstance(nest, Mapping) else nest
 
 
 def is_integer(value: object, least: int = 0) -> TypeGuard[int]:

@@ -158,16 +158,27 @@ def parse(line: bytes) -> tuple[Mapping[str, Any] | None, str]:
         raw = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return None, f"does not parse: {error}"
-    fault = events.fault_in(raw)
+    fault = events.fault_in(raw) or _too_deep(line, raw)
     return (None, fault) if fault else (raw, "")
+
+
+def _too_deep(line: bytes, raw: object) -> str:
+    # Counting brackets takes a fraction of the time of parsing; few lines have so many.
+    if line.count(b"{") + line.count(b"[") <= events.MAX_DEPTH or not events.is_too_deep(raw):
+        return ""
+    return f"has more than {events.MAX_DEPTH} objects and lists in one another"
 
 
 def encode(raw: Mapping[str, Any]) -> bytes:
     """An event as its line, without the newline."""
     try:
-        return orjson.dumps(raw)
+        line = orjson.dumps(raw)
     except orjson.JSONEncodeError as error:
         raise Refusal("bad_data", f"the event cannot be written as JSON: {error}") from error
+    fault = _too_deep(line, raw)
+    if fault:
+        raise Refusal("bad_data", f"the event {fault}")
+    return line
 
 
 def as_json(value: object) -> bytes:

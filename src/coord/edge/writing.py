@@ -92,6 +92,9 @@ class Desk:
 
     def take(self, draft: Draft) -> Written:
         """Judge one draft and take it into the batch; raises the refusal otherwise."""
+        if events.is_too_deep(draft.body):
+            text = f"the body has more than {events.MAX_DEPTH} objects and lists in one another"
+            raise Refusal("bad_data", text)
         earlier = self._said_before(draft)
         if earlier is not None:
             return earlier
