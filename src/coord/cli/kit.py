@@ -317,13 +317,6 @@ def stdin_text() -> str:
     return sys.stdin.buffer.read().decode(errors="surrogateescape")
 
 
-def json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    """Parsed JSON Lines with their numbers, from 1; refuses a bad one by number."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, json_value(line, f"line {number}", line=number)
-
-
 def json_text(value: object) -> str:
     """A value as JSON text."""
     return orjson.dumps(value).decode()
