@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core import arbiter
-from coord.core.problem import Problem
 from tests.strategies import START_MS, acquire, event
 
 
@@ -106,14 +105,19 @@ def test_a_confirmed_acquire_ends_an_advisory_hold_at_once():
 
 
 def test_a_confirmed_hold_never_yields_to_an_advisory_acquire():
+    """Not to its own holder's either, nor to one that takes over; only once it is over."""
     domain, codes = after(
         acquire("ada", 0, ttl=1000, confirmed="remote", fence=1_000_000),
         acquire("bo", 999, fence=2_000_000, confirmed="host"),
         acquire("ada", 999, session="s2", lease="lease-2", fence=2_000_000),
+        acquire("ada", 999, lease="lease-3", fence=2_000_001),
+        acquire("ada", 999, session="s2", lease="lease-4", take_over=True),
     )
+    over, _ = after(acquire("ada", 1000, lease="lease-5"), domain=domain)
 
-    assert codes == ["", "held", "held"]
+    assert codes == ["", "held", "held", "held", "held"]
     assert domain["holds"][0]["confirmed"] == "remote"
+    assert over["holds"][0]["lease_id"] == "lease-5"
 
 
 def test_among_confirmed_acquires_the_fence_decides_not_the_clock():
@@ -124,6 +128,61 @@ def test_among_confirmed_acquires_the_fence_decides_not_the_clock():
             acquire("bo", 500, confirmed="remote", fence=fence),
         )
         assert codes == ["", code]
+
+
+def test_a_confirmed_fence_that_was_granted_is_never_granted_again():
+    """Neither once it was given back nor once it is over, and advisory ones do not count."""
+    confirmed = {"confirmed": "remote", "lease": "lease-2"}
+    first, _ = after(acquire("ada", 0, fence=2_000_000, confirmed="remote"))
+    given_back = arbiter.release(first, "lease-ada")
+
+    for domain in (first, given_back):
+        for fence, code in ((1_000_000, "held"), (2_000_000, "held"), (3_000_000, "")):
+            late = acquire("bo", 5000, fence=fence, **confirmed)
+            assert after(late, domain=domain)[1] == [code]
+    advisory, _ = after(acquire("cy", 1, fence=5_000_000), domain=given_back)
+    assert after(acquire("bo", 2, fence=3_000_000, **confirmed), domain=advisory)[1] == [""]
+    assert "confirmed_fence" not in after(acquire("ada", 0))[0]
+
+
+def test_a_confirmed_acquire_that_was_over_before_it_was_recorded_ends_nothing():
+    """Its interval is empty: it neither ends a hold nor raises the confirmed fence."""
+    domain, codes = after(
+        acquire("ada", 0),
+        acquire("bo", 10, confirmed="remote", fence=1_000_000, expires_at_ms=START_MS + 10),
+        acquire("cy", 11, confirmed="remote", fence=1_000_000),
+    )
+
+    assert codes == ["", "not_held", ""]
+    assert holders(domain) == ["cy"]
+
+
+def test_a_hold_that_a_confirmed_acquire_ends_is_a_promise_until_it_is_over_or_given_back():
+    """Its holder was promised the host, and is to be told; its own holder replaces it."""
+    asked = acquire("bo", 1, confirmed="remote", fence=1_000_000, lease="lease-2")
+    domain, _ = after(acquire("ada", 0, ttl=1000), asked)
+    later, _ = after(acquire("cy", 1000), domain=domain)
+    own, _ = after(acquire("bo", 0), asked)
+    over, _ = after(acquire("ada", 0, ttl=1), asked)
+
+    assert [hold["lease_id"] for hold in domain["refused"]] == ["lease-ada"]
+    assert arbiter.release(domain, "lease-ada") == {**domain, "refused": []}
+    assert [hold["agent_id"] for hold in later["refused"]] == ["agent:cy"]
+    assert own["refused"] == over["refused"] == []
+
+
+def test_a_promise_is_prolonged_by_a_holder_who_did_not_know_that_it_was_lost():
+    """It was told the longer time by the store that it wrote in; it has lost all the same."""
+    ended, _ = after(
+        acquire("ada", 0, ttl=1000), acquire("bo", 1, confirmed="remote", fence=1_000_000)
+    )
+
+    renewed, problem = arbiter.renew(ended, renewal("ada", 500))
+    touched = arbiter.touch(ended, note("ada", 600))
+
+    assert (holders(renewed), problem.code) == (["bo"], "not_held")
+    assert renewed["refused"][0]["expires_at_ms"] == START_MS + 1500
+    assert touched["refused"][0]["expires_at_ms"] == START_MS + 1600
 
 
 def test_the_largest_fence_known_counts_refused_ones_and_never_shrinks():
@@ -166,16 +225,16 @@ def test_a_renewal_prolongs_a_running_hold_by_its_holder_alone():
     ]
 
     for asked, expected in table:
-        outcome = arbiter.renew(domain, asked)
-        if isinstance(outcome, Problem):
-            assert outcome.code == expected
+        after_it, problem = arbiter.renew(domain, asked)
+        if problem is not None:
+            assert (after_it, problem.code) == (domain, expected)
         else:
-            assert outcome["holds"][0]["expires_at_ms"] == expected
+            assert after_it["holds"][0]["expires_at_ms"] == expected
 
 
 def test_a_renewal_may_shorten_a_hold():
     domain, _ = after(acquire("ada", 0, ttl=1000))
-    renewed = arbiter.renew(domain, renewal("ada", 1, ttl=9))
+    renewed, _ = arbiter.renew(domain, renewal("ada", 1, ttl=9))
 
     _, codes = after(acquire("bo", 10), domain=renewed)
 
@@ -197,7 +256,13 @@ def test_any_event_of_the_holder_that_names_the_lease_renews_an_advisory_hold():
 def test_a_confirmed_hold_is_renewed_by_swapping_its_record_not_by_any_event():
     domain, _ = after(acquire("ada", 0, confirmed="remote"))
 
+    swapped, _ = arbiter.renew(domain, renewal("ada", 500, nonce="n2"))
+    unknown, problem = arbiter.renew(domain, renewal("ada", 500))
+
     assert arbiter.touch(domain, note("ada", 500)) == domain
+    assert swapped["holds"][0]["nonce"] == "n2"
+    assert swapped["holds"][0]["expires_at_ms"] == START_MS + 1500
+    assert (unknown, problem.code) == (domain, "not_allowed")
 
 
 def test_an_acquire_that_lacks_what_judging_takes_is_bad_data_and_changes_nothing():
@@ -228,6 +293,19 @@ def test_another_hosts_hold_is_respected_a_skew_longer_than_our_own():
     for is_ours, now, expected in table:
         found = in_way(domain, acquire("bo", now), now, is_ours=lambda _, o=is_ours: o, skew_ms=100)
         assert found == expected
+
+
+def test_between_confirmed_holds_nobody_waits_for_a_skew():
+    """The record was watched for as long as it runs; an advisory one waits, and is waited for."""
+    how = {"is_ours": lambda hold: False, "skew_ms": 100}
+    confirmed, _ = after(acquire("ada", 0, ttl=10, confirmed="remote", fence=1_000_000))
+    advisory, _ = after(acquire("ada", 0, ttl=10))
+    asked = acquire("bo", 10, confirmed="remote", fence=2_000_000)
+
+    assert in_way(confirmed, asked, 9, **how) == "ada"
+    assert in_way(confirmed, asked, 10, **how) is None
+    assert in_way(confirmed, acquire("bo", 10), 10, **how) == "ada"
+    assert in_way(advisory, asked, 10, **how) == "ada"
 
 
 def test_an_acquire_granted_here_that_the_fold_refused_since_is_still_in_the_way_here():
@@ -264,8 +342,7 @@ def moved(domain, step, moment, conflict=arbiter.always):
     if verb == "touch":
         return arbiter.touch(domain, note(by, at, lease)), None
     if verb == "renew":
-        outcome = arbiter.renew(domain, renewal(by, at, ttl, lease))
-        return (domain if isinstance(outcome, Problem) else outcome), None
+        return arbiter.renew(domain, renewal(by, at, ttl, lease, nonce=f"n{nth}"))[0], None
     told = {"confirmed": confirmed, "take_over": take_over, "nth": nth}
     asked = acquire(by, at, ttl, fence, lease=lease, session=session, **told)
     return arbiter.acquire(domain, asked, conflict)[0], asked
@@ -319,6 +396,7 @@ def test_nobody_loses_a_running_hold_to_an_advisory_acquire_of_somebody_else(ste
             running = [h for h in before["holds"] if arbiter.runs(h, asked.time_ms)]
             lost = [h for h in running if h not in domain["holds"]]
             assert all(hold["agent_id"] == asked.agent_id for hold in lost)
+            assert not any(arbiter.is_confirmed(hold) for hold in lost)
 
 
 @given(st.lists(STEPS, max_size=30))

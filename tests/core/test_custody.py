@@ -191,6 +191,46 @@ def test_an_offer_ends_with_the_claim_it_was_made_from():
     assert (state["claim"]["agent_id"], refused) == ("agent:cy", ["wrong_state"])
 
 
+def remote(acquired, fence=1_000_000):
+    """The same acquire, confirmed by the remote."""
+    body = {**acquired.body, "confirmed": "remote", "nonce": "n1", "fence": fence}
+    return acquired._replace(body=body)
+
+
+def test_a_confirmed_claim_is_accepted_by_a_confirmed_acquire_with_a_larger_fence_alone():
+    """While it runs; the remote gives nothing up to what it did not decide."""
+    sent = offer()
+    table = [
+        (accept(sent, fence=2_000_000), "held"),
+        (remote(accept(sent)), "held"),
+        (remote(accept(sent), fence=2_000_000), ""),
+    ]
+
+    for answer, code in table:
+        state, refused = folded(a.created(), remote(claim()), sent, answer)
+        holder = "agent:ada" if code else "agent:bo"
+        assert (state["claim"]["agent_id"], refused) == (holder, [code] if code else [])
+
+
+def test_an_accepter_who_was_told_yes_and_has_lost_is_remembered():
+    """The store that it wrote in promised it the host."""
+    sent = offer(until=5000)
+
+    late, _ = folded(*HELD, sent, claim("cy", at=2000, fence=2), accept(sent, at=2100, fence=3))
+    beaten, _ = folded(a.created(), remote(claim()), sent, accept(sent))
+
+    assert [hold["agent_id"] for hold in late["refused"]] == ["agent:bo"]
+    assert [hold["agent_id"] for hold in beaten["refused"]] == ["agent:bo"]
+
+
+def test_a_failed_verification_does_not_prolong_what_the_remote_confirmed():
+    begun = (a.created(), remote(claim(session="s1")), SUBMITTED)
+
+    state, _ = folded(*begun, verified("bo", SUBMITTED, at=500, verdict="fail"))
+
+    assert state["claim"]["expires_at_ms"] == a.START_MS + 1010
+
+
 def test_a_hold_without_an_end_is_refused():
     for on in (None, {}, {"url": ""}, {"item": "wk-b", "agent": "agent:bo"}, {"until_ms": "soon"}):
         body = {} if on is None else {"on": on}

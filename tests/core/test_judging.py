@@ -10,12 +10,12 @@ from tests.strategies import LATE_MS, START_MS, claimed, created, event, paused,
 
 
 class Here:
-    """A clone that knows these events; a hold is ours when its writer's replica is `aaaaaa`."""
+    """A clone that knows these events; one is ours when its writer's replica is `aaaaaa`."""
 
     skew_ms = 100
 
-    def __init__(self, *known, now_ms=LATE_MS):
-        self.known = known
+    def __init__(self, *known, now_ms=LATE_MS, won=()):
+        self.known, self.won = known, won
         self.states = fold(known, now_ms).states
 
     def state(self, entity):
@@ -33,12 +33,21 @@ class Here:
         return self.state(f"work/{work_id}").get("links", {}).get("needs", ())
 
     def is_ours(self, hold):
-        return hold["writer"].endswith(".aaaaaa")
+        writers = [e.writer for e in self.known if e.event_id == hold["event_id"]]
+        return any(writer.endswith(".aaaaaa") for writer in writers)
+
+    def has_won(self, nonce):
+        return nonce in self.won
+
+    def sent_since(self, agent_id, since_ms):
+        sent = [e for e in self.known if (e.type, e.agent_id) == ("msg.sent", agent_id)]
+        return len([e for e in sent if e.time_ms >= since_ms])
 
 
-def refused(written, *known):
+def refused(written, *known, won=()):
     """The code of the refusal, "" when the event may be written."""
-    _, problem = judging.judge(written, Here(created(), created("wk-b", 0, nth=1), *known))
+    here = Here(created(), created("wk-b", 0, nth=1), *known, won=won)
+    _, problem = judging.judge(written, here)
     return problem.code if problem else ""
 
 
@@ -89,6 +98,52 @@ def test_a_claim_has_the_one_fence_above_all_known():
     assert [refused(claimed("ada", 500, fence=n), *taken) for n in (4, 5, 6)] == [
         "fenced", "", "fenced"
     ]  # fmt: skip
+
+
+def confirmed(by, at, fence=1_000_000, nonce="n1", **parts):
+    """A claim that says that the remote has confirmed it."""
+    return claimed(by, at, fence=fence, confirmed="remote", nonce=nonce, **parts)
+
+
+def test_a_confirmed_claim_is_written_by_who_has_won_its_nonce_at_the_remote():
+    assert refused(confirmed("ada", 1)) == "not_allowed"
+    assert refused(confirmed("ada", 1), won=["n2"]) == "not_allowed"
+    assert refused(confirmed("ada", 1), won=["n1"]) == ""
+    assert refused(claimed("ada", 1, confirmed="none")) == ""
+
+
+def test_a_confirmed_fence_is_a_round_one_above_all_known():
+    taken = [claimed("bo", 1, ttl=1, fence=1_000_000), work("released", 2, "bo", lease="lease-bo")]
+
+    for fence, code in ((1_000_000, "fenced"), (1_000_001, "fenced"), (2_000_000, "")):
+        assert refused(confirmed("ada", 500, fence), *taken, won=["n1"]) == code
+
+
+def test_a_confirmed_claim_ends_no_hold_that_is_known_here_but_its_holders_own():
+    """Of neither tier, of this host's promises neither."""
+    won = {"won": ["n1"]}
+    theirs = claimed("bo", 1, ttl=900, replica="zzzzzz")
+    proved = confirmed("bo", 1, ttl=900, nonce="n0")
+    lost = claimed("cy", 2, ttl=900, fence=2)
+
+    assert refused(confirmed("ada", 500), theirs, **won) == "held"
+    assert refused(confirmed("ada", 500, 2_000_000), proved, **won) == "held"
+    assert refused(confirmed("ada", 901, 2_000_000), proved, **won) == ""
+    freed = work("released", 3, "bo", lease="lease-bo")
+    assert refused(confirmed("ada", 500), theirs, lost, freed, **won) == "held"
+    assert refused(confirmed("ada", 500), claimed("ada", 1), **won) == ""
+    assert refused(confirmed("ada", 500, 2_000_000), confirmed("ada", 1, nonce="n0"), **won) == ""
+
+
+def test_a_confirmed_claim_is_renewed_by_who_has_won_the_new_nonce():
+    """Anything else than the remote may not prolong it."""
+    held = confirmed("ada", 1, nonce="n0")
+    until = {"ttl_ms": 1000, "expires_at_ms": START_MS + 1500, "lease": "lease-ada"}
+
+    assert refused(work("renewed", 500, **until), held) == "not_allowed"
+    assert refused(work("renewed", 500, nonce="n1", **until), held) == "not_allowed"
+    assert refused(work("renewed", 500, nonce="n1", **until), held, won=["n1"]) == ""
+    assert refused(work("renewed", 500, **until), claimed("ada", 1)) == ""
 
 
 def test_an_item_that_waits_is_claimed_only_when_that_is_said():

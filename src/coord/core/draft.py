@@ -2,7 +2,7 @@
 
 A draft has the parts that its author decides; id, time and writer come when it is
 written. Spans become instants then too: `expires_at_ms` is the event's own time
-plus `ttl_ms`.
+plus `ttl_ms`; but what the remote confirmed ends when its record says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,8 @@ def event_of(
 ) -> tuple[dict[str, Any], Event]:
     """The event that a draft becomes under an id, as raw keys and for folding."""
     body = dict(draft.body)
-    if draft.type in TAKING and type(body.get("ttl_ms")) is int:
+    is_recorded = body.get("confirmed") == "remote"
+    if draft.type in TAKING and not is_recorded and type(body.get("ttl_ms")) is int:
         body["expires_at_ms"] = events.time_of(event_id) + body["ttl_ms"]
     raw: dict[str, Any] = {
         "event_id": event_id,

@@ -127,6 +127,9 @@ def _returned(state: State, event: Event) -> Mapping[str, Any]:
     claim = state.get("claim")
     if claim is None:
         return {**patch, "status": "open"}
+    if arbiter.is_confirmed(claim):
+        # It ends when the remote's record says, whoever else writes what.
+        return {**patch, "status": "claimed"}
     renewed = {**claim, "expires_at_ms": event.time_ms + claim["ttl_ms"]}
     return {**patch, "status": "claimed", "claim": renewed}
 
@@ -178,17 +181,15 @@ def _accepted(state: State, event: Event, _world: World) -> Patch | Problem:
     offer = offer_at(state, event.time_ms)
     if offer is None or offer["event_id"] != event.body.get("offer"):
         text = f"no such offer of {state['work_id']} stands"
-        return Problem(event.event_id, "wrong_state", text)
+        return parts.promised(state, event, Problem(event.event_id, "wrong_state", text))
     if offer["to"] != event.agent_id:
         return Problem(event.event_id, "not_allowed", f"it was offered to {offer['to']}")
     if event.refs.get("resource") != f"work:{state['work_id']}":
         return parts.bad(event, "refs.resource is not this item")
-    # The sender gives up what it holds in the same step that the receiver gets it.
     sender = state["claim"]
-    without_sender = parts.freed(state)
-    domain, problem = arbiter.acquire(without_sender, event)
+    domain, problem = arbiter.acquire(_given_up(state, event), event)
     if problem is not None:
-        return problem
+        return parts.promised(state, event, problem)
     return {
         **parts.claim_patch(domain),
         "status": "claimed",
@@ -197,6 +198,16 @@ def _accepted(state: State, event: Event, _world: World) -> Patch | Problem:
         **ENDED,
         **parts.moved(event),
     }
+
+
+def _given_up(state: State, event: Event) -> arbiter.Domain:
+    """The item's domain as the receiver finds it: the sender gives up what it holds.
+
+    What the remote confirmed is given up to what the remote confirms, and to nothing else.
+    """
+    if arbiter.is_confirmed(state["claim"]) and event.body.get("confirmed") != "remote":
+        return parts.domain_of(state)
+    return parts.freed(state)
 
 
 def _declined(state: State, event: Event, _world: World) -> Patch | Problem:

@@ -143,31 +143,33 @@ def _claimed(state: State, event: Event, world: World) -> Patch | Problem:
         return parts.bad(event, "refs.resource is not this item")
     if state["status"] in ("closed", "submitted"):
         text = f"{state['work_id']} is {state['status']}"
-        return Problem(event.event_id, "wrong_state", text)
+        return parts.promised(state, event, Problem(event.event_id, "wrong_state", text))
     domain, problem = arbiter.acquire(parts.domain_of(state), event)
     if problem is not None:
-        return {**parts.claim_patch(domain), NOTE: problem} if problem.code == "held" else problem
+        return parts.promised(state, event, problem)
     moved = {"status": "claimed", "status_event": event.event_id, **parts.moved(event)}
     return {**parts.claim_patch(domain), **moved}
 
 
 def _renewed(state: State, event: Event, world: World) -> Patch | Problem:
-    domain = arbiter.renew(parts.domain_of(state), event)
-    return domain if isinstance(domain, Problem) else parts.claim_patch(domain)
+    domain, problem = arbiter.renew(parts.domain_of(state), event)
+    patch = parts.claim_patch(domain)
+    return patch if problem is None else {**patch, NOTE: problem}
 
 
 def _released(state: State, event: Event, world: World) -> Patch | Problem:
     claim = state.get("claim")
     # Whoever names no lease means the one that stands.
     lease_id = event.refs.get("lease_id", claim["lease_id"] if claim else None)
-    if claim is None or claim["lease_id"] != lease_id:
-        refused = [h["lease_id"] for h in state.get("refused", [])]
-        if lease_id in refused:
-            return parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
+    domain = parts.domain_of(state)
+    hold = arbiter.holding(domain, lease_id) or arbiter.promise(domain, lease_id)
+    if hold is None:
         return Problem(event.event_id, "not_held", f"{state['work_id']} is not held by this lease")
-    if not arbiter.is_holder(claim, event) and not _may_break(event, claim, world):
-        return Problem(event.event_id, "not_allowed", arbiter.held_text(claim))
-    freed = parts.claim_patch(arbiter.release(parts.domain_of(state), lease_id))
+    if not arbiter.is_holder(hold, event) and not _may_break(event, hold, world):
+        return Problem(event.event_id, "not_allowed", arbiter.held_text(hold))
+    freed = parts.claim_patch(arbiter.release(domain, lease_id))
+    if hold is not claim:
+        return freed
     opened = {"status": "open", "status_event": event.event_id, **custody.ENDED}
     return {**freed, **opened, **parts.moved(event)}
 

@@ -5,19 +5,23 @@ from typing import Any
 
 from coord.core import arbiter
 from coord.core.event import Event, is_integer
-from coord.core.problem import GONE, Patch, Problem, State, World
+from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
 
 Step = Callable[[State, Event, World], Patch | Problem]
+_GIVING_BACK = ("work.released", "work.closed", "work.deleted")
 
 
 def domain_of(state: Mapping[str, Any]) -> arbiter.Domain:
     """The arbiter's view of an item: one exclusive resource, `work:ID`."""
     claim = state.get("claim")
-    return {
+    domain = {
         "holds": [claim] if claim else [],
         "refused": state.get("refused", []),
         "fence": state.get("fence", 0),
     }
+    if "confirmed_fence" in state:
+        domain["confirmed_fence"] = state["confirmed_fence"]
+    return domain
 
 
 def claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
@@ -27,8 +31,7 @@ def claim_patch(domain: arbiter.Domain) -> dict[str, Any]:
         "claim": holds[-1] if holds else GONE,
         "refused": refused if refused else GONE,
     }
-    if domain["fence"]:
-        patch["fence"] = domain["fence"]
+    patch.update({k: domain[k] for k in ("fence", "confirmed_fence") if domain.get(k)})
     if holds:
         patch["newest_lease"] = holds[-1]["lease_id"]
     return patch
@@ -75,10 +78,17 @@ def fenced(state: State, event: Event) -> Problem | None:
 
 
 def renewed_by(state: State, event: Event) -> Mapping[str, Any]:
-    """Prolong the claim when its holder's event names it."""
-    if "lease_id" not in event.refs or "claim" not in state:
+    """Prolong the claim, or what was promised, when its holder's event names it."""
+    if "lease_id" not in event.refs:
         return {}
-    return {"claim": arbiter.touch(domain_of(state), event)["holds"][-1]}
+    touched = arbiter.touch(domain_of(state), event)
+    patch = {"claim": touched["holds"][-1]} if "claim" in state else {}
+    return {**patch, "refused": touched["refused"]} if "refused" in state else patch
+
+
+def promised(state: State, event: Event, problem: Problem) -> Patch:
+    """What is left of an acquire that is refused: its holder was told otherwise."""
+    return {**claim_patch(arbiter.refuse(domain_of(state), event)), NOTE: problem}
 
 
 def freed(state: State) -> arbiter.Domain:
@@ -101,10 +111,18 @@ def on_known_item(step: Step) -> Step:
     """Give a step only items that exist."""
 
     def guarded(state: State, event: Event, world: World) -> Patch | Problem:
-        if state:
-            return step(state, event, world)
-        return Problem(
-            event.event_id, "unknown_work", f"no work item {event.refs.get('work_id')} is known"
-        )
+        if not state:
+            text = f"no work item {event.refs.get('work_id')} is known"
+            return Problem(event.event_id, "unknown_work", text)
+        outcome = step(state, event, world)
+        return _keeping_word(state, event, outcome) if isinstance(outcome, Problem) else outcome
 
     return guarded
+
+
+def _keeping_word(state: State, event: Event, problem: Problem) -> Patch | Problem:
+    """A refused write of who has lost the claim: where it was written it prolonged it."""
+    promise = arbiter.promise(domain_of(state), event.refs.get("lease_id"))
+    if promise is None or event.type in _GIVING_BACK:
+        return problem
+    return {**renewed_by(state, event), NOTE: problem}

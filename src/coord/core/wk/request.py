@@ -14,6 +14,7 @@ Fact = tuple[str, dict[str, Any], dict[str, Any]]
 CREATE_FIELDS = (*fields.FITS, "labels")
 LABEL_CHARS = 100
 TEXTS = ("assignee", "external_ref")
+DECIDED_HERE: Mapping[str, Any] = {"confirmed": "host"}
 
 
 def fault_in(body: Mapping[str, Any]) -> str:
@@ -84,14 +85,24 @@ def _current(state: State, name: str) -> Any:
     return value
 
 
-def claim(state: State, lease_id: str, ttl_ms: int, take_over: bool, anyway: bool) -> Fact:
-    """The claim of an item, with the next fence."""
+def claim(
+    state: State,
+    lease_id: str,
+    ttl_ms: int,
+    take_over: bool,
+    anyway: bool,
+    decided: Mapping[str, Any] = DECIDED_HERE,
+) -> Fact:
+    """The claim of an item, with the next fence.
+
+    decided: who confirms it, and what follows from that.
+    """
     work_id = state["work_id"]
     body: dict[str, Any] = {
         "fence": state.get("fence", 0) + 1,
         "ttl_ms": ttl_ms,
         "expires_at_ms": 0,
-        "confirmed": "host",
+        **decided,
     }
     if take_over:
         body["take_over"] = True

@@ -12,7 +12,7 @@ from coord.core.problem import State
 
 INTERNAL = (
     "values", "editors", "created_event", "refused", "last", "status_event", "links",
-    "newest_lease", "doers",
+    "newest_lease", "doers", "confirmed_fence",
 )  # fmt: skip
 
 # Answers whether an item is still to be done: None for one that is not known.
