@@ -6,14 +6,26 @@
                                script; taking it back leaves every other byte as it was
     anything else              refused: whoever wrote it adds one line by hand
 
-The block never fails and never lets a commit fail.
+The block of `commit-msg` never fails and never lets a commit fail; that of `pre-commit`
+lets a commit fail when a file of it is leased to somebody else, and for nothing else.
 """
 
 import re
 
 from coord.errors import Refusal
 
-_BEGIN, _END = "# >>> ev hook {name} >>>", "# <<< ev hook {name} <<<"
+_BEGIN, _END = "# >>> {mark} >>>", "# <<< {mark} <<<"
+# By the hook's name: what marks our block, and what stands in it.
+_MARKS = {"commit-msg": "ev hook commit-msg", "pre-commit": "lease guard"}
+_CALLS = {
+    "commit-msg": 'command -v ev >/dev/null 2>&1 && ev hook commit-msg "$1" || :',
+    "pre-commit": """\
+if command -v lease >/dev/null 2>&1; then
+    lease guard --staged >/dev/null || exit 1
+else
+    echo "lease guard: there is no lease on PATH; nothing was checked" >&2
+fi""",
+}
 # What our begin mark notes, so that taking it back finds out how it was before.
 NEW, NEW_FOLDER, JOINED = "new file", "new file and folder", "first line had no end"
 _SHEBANG = b"#!/bin/sh\n"
@@ -21,9 +33,9 @@ _SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:\S*/)?(?:ba|da|z|k|
 
 
 def _block(name: str, note: str) -> bytes:
-    begin = _BEGIN.format(name=name) + (f" {note}" if note else "")
-    call = f'command -v ev >/dev/null 2>&1 && ev hook {name} "$1" || :'
-    return f"{begin}\n{call}\n{_END.format(name=name)}\n".encode()
+    mark = _MARKS[name]
+    begin = _BEGIN.format(mark=mark) + (f" {note}" if note else "")
+    return f"{begin}\n{_CALLS[name]}\n{_END.format(mark=mark)}\n".encode()
 
 
 def made(name: str, in_new_folder: bool) -> bytes:
@@ -41,7 +53,7 @@ def installed(script: bytes, name: str) -> bytes:
     first, newline, rest = script.partition(b"\n")
     if not _SHELL.fullmatch(first.rstrip(b"\r")):
         text = f"there is a {name} hook, and it is no shell script"
-        raise Refusal("exists", text, f'let it run this: ev hook {name} "$1"')
+        raise Refusal("exists", text, f"let it run this: {_CALLS[name]}")
     return first + b"\n" + _block(name, "" if newline else JOINED) + rest
 
 
@@ -60,7 +72,7 @@ def removed(script: bytes, name: str) -> tuple[bytes | None, str]:
 
 
 def _found(script: bytes, name: str) -> re.Match[bytes] | None:
-    begin, end = (re.escape(mark.format(name=name).encode()) for mark in (_BEGIN, _END))
+    begin, end = (re.escape(mark.format(mark=_MARKS[name]).encode()) for mark in (_BEGIN, _END))
     block = rb"^" + begin + rb" ?(?P<note>[^\n]*)\n.*?^" + end + rb"\n"
     return re.search(block, script, re.M | re.S)
 

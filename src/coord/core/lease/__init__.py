@@ -1,0 +1,1 @@
+"""Leases: who may touch a resource now, and until when."""
