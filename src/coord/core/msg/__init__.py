@@ -1,0 +1,1 @@
+"""Mail: who told whom what, and was it read."""
