@@ -2,17 +2,18 @@
 
 import os
 
-from coord.core.fold import fold, in_order
+from coord.core.fold import ORDER, fold, in_order
+from coord.core.msg import view as messages
 from coord.core.wk import view
 from coord.edge import index
-from coord.edge.index import views
+from coord.edge.index import mail, views
 from tests import strategies as some
 from tests.strategies import LATE_MS
 
 
 def answers_of(known, at_ms):
     """Everything the tools ask an index, as of an instant."""
-    families = ("agent", "config", "work")
+    families = ORDER
     query = views.Query(at_ms, "ready", sort="id")
     sql = known.connection
     return {
@@ -25,6 +26,7 @@ def answers_of(known, at_ms):
         "statuses": statuses_in(sql, at_ms),
         "caused": {cause: [raw["event_id"] for raw in known.caused_by(cause)] for cause in CAUSES},
         "ids": known.ids_from(""),
+        "inboxes": {agent_id: inbox_in(sql, agent_id, at_ms) for agent_id in some.AGENTS},
     }
 
 
@@ -61,7 +63,22 @@ def answers_by_folding(lines, now_ms, at_ms):
             cause: [e.event_id for e in kept(lines) if is_caused(e, cause)] for cause in CAUSES
         },
         "ids": [e.event_id for e in kept(lines)],
+        "inboxes": {name: inbox_of(folded.states, name, at_ms) for name in some.AGENTS},
     }
+
+
+def inbox_in(sql, agent_id, at_ms):
+    """An inbox's messages and counts, from the index."""
+    listed = [state["message_id"] for state in mail.page(sql, agent_id, at_ms, {}, -1, 0)]
+    return listed, [*mail.count(sql, agent_id, at_ms, {})]
+
+
+def inbox_of(states, agent_id, at_ms):
+    """The same from `core.msg.view`."""
+    rows = list(messages.inbox(states, agent_id, at_ms))
+    unread = [row for row in rows if row["status"] == "unread"]
+    owed = [row for row in rows if messages.owes_ack(states[f"msg/{row['message_id']}"], agent_id)]
+    return [row["message_id"] for row in rows], [len(rows), len(unread), len(owed)]
 
 
 def links_in(items):

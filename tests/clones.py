@@ -26,9 +26,12 @@ class Clone:
         self.store = folder / ".coord"
 
     def write(
-        self, *drafts: Draft, by: str = "ada", session: str = "", now: int = 0
+        self, *drafts: Draft, by: str = "ada", session: str = "", now: int = 0, won: str = ""
     ) -> list[Mapping[str, Any]]:
-        """Write a batch; answer its events as acknowledged, `duplicate` among their keys."""
+        """Write a batch; answer its events as acknowledged, `duplicate` among their keys.
+
+        won: a nonce with which this process has swapped the remote's record.
+        """
         agent_id = by if ":" in by else f"agent:{by}"
         with writing.desk(
             self.place,
@@ -36,6 +39,7 @@ class Clone:
             START_MS + now,
             lambda _: writing.Settings(SKEW_MS),
         ) as desk:
+            desk.won = frozenset({won})
             written = [desk.take(draft) for draft in drafts]
             desk.write()
         return [{**w.raw, "duplicate": True} if w.is_duplicate else dict(w.raw) for w in written]

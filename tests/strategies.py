@@ -139,6 +139,7 @@ LABELS = st.lists(st.sampled_from(["x", "y", "z"]), max_size=2)
 TEXTS = st.sampled_from(["one", "two", "\x00 three\u2028"])
 SPANS = st.integers(1, SPAN_MS)
 FENCES = st.integers(1, 3)
+RECIPIENTS = st.lists(st.sampled_from(AGENTS), max_size=2)
 BLOBS = st.just({"sha256": "ab" * 32, "body_bytes": 70_000})
 FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "title": TEXTS,
@@ -241,7 +242,22 @@ BODIES: Mapping[str, st.SearchStrategy[Raw]] = {
     "lease.acquire": st.fixed_dictionaries(TAKING),
     "work.pondered": st.just({"passed": True}),
     "build.finished": st.just({"passed": True}),
-    "msg.sent": st.just({"text": "hello"}),
+    "msg.pondered": st.just({"passed": True}),
+    "msg.sent": st.fixed_dictionaries(
+        {"to": RECIPIENTS},
+        optional={
+            "cc": RECIPIENTS,
+            "text": TEXTS | BLOBS,
+            "importance": st.sampled_from(["low", "urgent", "loud"]),
+            "ack": st.sampled_from(["none", "required"]),
+            "expires_at_ms": AFTER_START,
+        },
+    ),
+    "msg.read": st.just({}),
+    "msg.acked": st.fixed_dictionaries({}, optional={"why": TEXTS}),
+    "msg.snoozed": st.fixed_dictionaries({"until_ms": AFTER_START | TEXTS}),
+    "msg.suppressed": st.just({}),
+    "msg.reminded": st.fixed_dictionaries({"every_ms": SPANS, "max": FENCES}),
 }
 
 
@@ -266,6 +282,10 @@ CROWDS = {
     "pauses": Crowd(["agent.paused", "agent.resumed", "work.claimed", "config.set"]),
     "claims": Crowd([kind for kind in BODIES if kind[:5] == "work."], AGENTS[:2], [""], ITEMS[:2]),
     "links": Crowd(["work.linked", "work.unlinked", "work.closed", "work.held"], keys=[""]),
+    "mail": Crowd(
+        [*["msg.sent"] * 3, "msg.reminded", *sorted(events.RECEIPTS), "agent.paused"],
+        keys=["", "", "k1"],
+    ),
     "custody": Crowd(
         [
             *["work.claimed", "work.submitted", "work.handed_off"] * 3,
@@ -297,6 +317,8 @@ def raws(draw: st.DrawFn, crowd: Crowd = ANYTHING) -> Raw:
         refs = {"agent_id": draw(st.sampled_from([*AGENTS[:2], "*", "human:cy"]))}
     elif kind.startswith("config."):
         refs = {}
+    elif kind in events.RECEIPTS:
+        refs = {"message_id": draw(IDS)}
     elif draw(st.booleans()) or kind in ("work.claimed", "work.renewed", "lease.acquire"):
         refs |= {"lease_id": draw(st.sampled_from(crowd.leases)), "resource": f"work:{item}"}
     body = draw(BODIES[kind])
@@ -335,6 +357,10 @@ def histories(draw: st.DrawFn, crowd: Crowd = ANYTHING, max_size: int = 24) -> l
 def _answering(draw: st.DrawFn, line: Raw, lines: Sequence[Raw]) -> Raw:
     """The line, mostly answering one that is there instead of any event id."""
     body = line["body"]
+    mails = [other for other in lines if other["type"] in events.MAILED]
+    if line["type"] in events.RECEIPTS and mails and draw(st.integers(0, 3)):
+        refs = {"message_id": draw(st.sampled_from(mails))["event_id"]}
+        return {**line, "event_id": events.next_id(line["event_id"], 0, bytes(16)), "refs": refs}
     for part in ANSWERS.keys() & body.keys():
         asked = [other for other in lines if other["type"] == ANSWERS[part]]
         if asked and draw(st.integers(0, 3)):

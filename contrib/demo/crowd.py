@@ -1,11 +1,15 @@
 """The demo: load a backlog, let eight agents work it off at once, prove what happened.
 
+In several clones the agents have the git remote decide who takes what, and exchange their
+journals through it; nothing else is shared.
+
 Rules: it talks to the tools through their command line alone, and keeps the scratch
 repository for looking around. It exits 1 when the proof fails.
 """
 
 import collections
 import contextlib
+import itertools
 import signal
 import sys
 import tempfile
@@ -14,19 +18,21 @@ from pathlib import Path
 
 import proof
 from narrator import Narrator, history_line, paint
-from scratch import WORKTREES, Scratch
+from scratch import Scratch
 
 NAMES = ("ada", "bo", "cy", "dee", "eve", "flo", "gus", "hal")
 AGENTS = tuple(f"agent:{name}" for name in NAMES)
 AGENT = Path(__file__).resolve().parent / "agent"
 
 
-def main(file: str) -> int:
+def main(file: str, clones: int) -> int:
     """Run the demo on a backlog file; 0 when the proof holds."""
-    scratch = Scratch(Path(tempfile.mkdtemp(prefix="coord-demo-")))
-    heading("A scratch repository with three linked worktrees")
+    scratch = Scratch(Path(tempfile.mkdtemp(prefix="coord-demo-")), clones)
+    which = "A scratch repository" if clones == 1 else f"{clones} clones of one repository, each"
+    heading(f"{which} with three linked worktrees")
     scratch.make()
-    print(f"  {scratch.main}")
+    for clone in scratch.clones:
+        print(f"  {clone}")
     heading(f"Load {Path(file).name}")
     load(scratch, file)
     before = proof.items(scratch)
@@ -47,26 +53,28 @@ def load(scratch: Scratch, file: str) -> None:
     account = scratch.lines("wk", "import", "--as", "human:demo", file)[-1]
     for name in ("items", "dependencies", "comments", "deletions"):
         print(f"  {account.get(name, 0):>6} {name}")
+    scratch.sync()
 
 
 def work_off(scratch: Scratch, titles: dict[str, str]) -> None:
     """Run the agents to their end while one watcher tells what they do."""
     newest = scratch.lines("ev", "tail", "-n", "1", "--json")[-1]["event_id"]
     watch = ("ev", "watch", "--json", "--type", "work.*", "--since", newest)
+    work = [str(AGENT), str(scratch.ledger)]
+    work += ["--confirm", "remote"] if scratch.has_remote else []
     with contextlib.ExitStack() as running:
         watcher = running.enter_context(scratch.started("watch", "main", *watch))
         assert watcher.stdout
         narrator = Narrator(watcher.stdout, newest, titles)
         narrator.start()
         agents = {
-            name: running.enter_context(
-                scratch.started(name, where, str(AGENT), str(scratch.ledger))
-            )
-            for name, where in zip(NAMES, WORKTREES * 3, strict=False)
+            name: running.enter_context(scratch.started(name, where, *work))
+            for name, where in zip(NAMES, itertools.cycle(scratch.worktrees), strict=False)
         }
         failed = [name for name, agent in agents.items() if agent.wait()]
         if failed:
             sys.exit(f"demo: {', '.join(failed)} failed\n{scratch.errors.read_text()}")
+        scratch.sync()
         closes = proof.journal(scratch, "work.closed", AGENTS)
         if not narrator.has_seen("work.closed", len(closes)):
             sys.exit("demo: the watcher did not tell of every close")
@@ -104,6 +112,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     try:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main(sys.argv[1], int(sys.argv[2])))
     except KeyboardInterrupt:
         sys.exit(130)

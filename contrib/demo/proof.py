@@ -7,7 +7,8 @@ was to be done is what the store listed as open before the agents began.
 
 import collections
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +43,19 @@ def ledger(scratch: Scratch) -> list[tuple[str, str]]:
     return [(agent, item) for agent, _, item in (line.partition(" ") for line in lines)]
 
 
+def events(scratch: Scratch) -> Iterator[dict[str, Any]]:
+    """Every event about work items, from the bare files."""
+    for segment in sorted((scratch.main / ".coord" / "wk").glob("*.jsonl")):
+        for line in segment.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
 def journal(scratch: Scratch, kind: str, agents: Iterable[str]) -> list[tuple[str, str]]:
     """(agent, item) per event of a type that these agents wrote, from the bare files."""
     wanted = set(agents)
-    events = [
-        json.loads(line)
-        for segment in sorted((scratch.main / ".coord" / "wk").glob("*.jsonl"))
-        for line in segment.read_text(encoding="utf-8").splitlines()
-    ]
     return [
         (event["actor"]["agent_id"], event["refs"]["work_id"])
-        for event in events
+        for event in events(scratch)
         if event["type"] == kind and event["actor"]["agent_id"] in wanted
     ]
 
@@ -87,6 +90,31 @@ def prove(scratch: Scratch, before: set[str], agents: Iterable[str]) -> list[Che
             tuple(sorted((before - worked) ^ left)),
         ),
         Check("nothing that is left is ready", tuple(sorted(ready))),
+        *(between_clones(scratch) if scratch.has_remote else ()),
+    ]
+
+
+def between_clones(scratch: Scratch) -> list[Check]:
+    """What must be true where several clones took part."""
+    now = f"{time.time_ns() // 1_000_000}"
+    states = {
+        clone.name: scratch.run(
+            "env", f"COORD_NOW_MS={now}", "ev", "materialize", "work", where=clone
+        )
+        for clone in scratch.clones
+    }
+    first = states[scratch.main.name]
+    advisory = [
+        event["refs"]["work_id"]
+        for event in events(scratch)
+        if event["type"] == "work.claimed" and event["body"]["confirmed"] != "remote"
+    ]
+    return [
+        Check("the remote decided every claim", tuple(sorted(advisory))),
+        Check(
+            f"{len(states)} clones have the same state, byte for byte",
+            tuple(sorted(name for name, state in states.items() if state != first)),
+        ),
     ]
 
 

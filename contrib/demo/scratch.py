@@ -1,4 +1,4 @@
-"""A repository with three linked worktrees, and commands run in them.
+"""Clones of a repository, each with three linked worktrees, and commands run in them.
 
 Rules: no setting of the person who runs the demo is read or changed; every process
 that is started is ended, also when the demo is interrupted.
@@ -19,33 +19,68 @@ ENDING_S = 5.0
 
 
 class Scratch:
-    """The scratch folder, and the environment to act in it."""
+    """The scratch folder, and the environment to act in it.
 
-    def __init__(self, folder: Path) -> None:
+    clones: their main working trees. worktrees: all linked ones, of each clone in turn.
+    """
+
+    def __init__(self, folder: Path, clones: int) -> None:
         self.folder = folder
-        self.main = folder / "main"
+        suffixes = ["", *(f"-{number}" for number in range(2, clones + 1))]
+        self.clones = [folder / f"main{suffix}" for suffix in suffixes]
+        self.worktrees = [name + suffix for name in WORKTREES for suffix in suffixes]
+        self.main = self.clones[0]
         self.ledger = folder / "ledger"
         self.errors = folder / "errors"
         tools = Path(sys.executable).parent
         kept = {key: value for key, value in os.environ.items() if not key.startswith("COORD_")}
         self.environment = {**kept, "PATH": f"{tools}{os.pathsep}{kept['PATH']}"}
 
+    @property
+    def has_remote(self) -> bool:
+        """Whether the clones meet at a remote."""
+        return len(self.clones) > 1
+
     def make(self) -> None:
-        """Create the repository, its worktrees and its store."""
+        """Create the repository, its clones with their worktrees and their stores."""
         self.main.mkdir()
         self.ledger.touch()
         self.run("git", "init", "--quiet")
-        self.run("git", "config", "user.name", "Demo")
-        self.run("git", "config", "user.email", "demo@example.invalid")
+        self._introduce(self.main)
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", "Begin")
-        for name in WORKTREES:
-            self.run("git", "worktree", "add", "--quiet", f"../{name}")
-        self.run("ev", "init")
+        if self.has_remote:
+            self.run("git", "clone", "--quiet", "--bare", ".", "../remote.git")
+            self.run("git", "remote", "add", "origin", "../remote.git")
+        for clone in self.clones[1:]:
+            self.run("git", "clone", "--quiet", "../remote.git", f"../{clone.name}")
+            self._introduce(clone)
+        for number, name in enumerate(self.worktrees):
+            clone = self.clones[number % len(self.clones)]
+            self.run("git", "worktree", "add", "--quiet", f"../{name}", where=clone)
+        for clone in self.clones:
+            self.run("ev", "init", where=clone)
 
-    def run(self, *command: str, good: tuple[int, ...] = (0,)) -> str:
-        """Run a command in the main worktree and answer its output; failing ends the demo."""
+    def _introduce(self, clone: Path) -> None:
+        self.run("git", "config", "user.name", "Demo", where=clone)
+        self.run("git", "config", "user.email", "demo@example.invalid", where=clone)
+
+    def sync(self) -> None:
+        """Let every clone have what the others have."""
+        if self.has_remote:
+            for clone in [*self.clones, *self.clones[:-1]]:
+                self.run("ev", "sync", "--as", "human:demo", where=clone)
+
+    def run(self, *command: str, good: tuple[int, ...] = (0,), where: Path | None = None) -> str:
+        """Run a command and answer its output; failing ends the demo.
+
+        where: the main worktree of the first clone unless it is said.
+        """
         done = subprocess.run(
-            command, cwd=self.main, env=self.environment, capture_output=True, text=True
+            command,
+            cwd=where or self.main,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )
         if done.returncode not in good:
             sys.exit(f"demo: {' '.join(command)}: exit {done.returncode}\n{done.stderr}")

@@ -23,6 +23,34 @@ FLOORS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `bound` and `ok` are left out where nothing is promised.
+
+    value: in `unit`, of which less is better, except for events/s.
+    ratio: to what the section says, F where it says nothing.
+    cpu_ratio: of processor times, for judging on a machine that is busy otherwise.
+    """
+
+    name: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    cpu_ratio: float | None = None
+    bound: str = ""
+    ok: bool | None = None
+    peak_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    data: Path
+    folder: Path
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """How one process went: wall and processor time, peak memory, what it printed."""
 

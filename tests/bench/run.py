@@ -9,6 +9,8 @@ those of the project's issue; none is asserted, for a slow machine is no bug.
     import     the real items                                     4 s
     emit       100,000 events through `ev emit -`, indexed        30,000 a second
     watch      append in one process to line in another           20 ms
+    sync       against a bare remote, by `--only sync` or a part's name, as sync-quiet:
+               see syncing.py
     --big      100,000 items, 1,000,000 events:
     cold       the index from nothing                             25 s, 500 MiB
     big        the hot verbs                                      2 F, 45 MiB
@@ -20,14 +22,15 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import measure
+import syncing
 import watching
-from measure import Case
+from measure import Asked, Case, Row
 
 HERE = Path(__file__).resolve().parent
 Samples = Mapping[str, measure.Sample]
@@ -35,33 +38,6 @@ DATA = HERE.parents[2] / "shared" / "data" / "beads-issues.jsonl"
 PEAK_MIB = 45.0
 EMITTED = 100_000
 BIG_ITEMS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; `bound` and `ok` are left out where nothing is promised.
-
-    value: in `unit`, of which less is better, except for events/s.
-    cpu_ratio: of processor times, for judging on a machine that is busy otherwise.
-    """
-
-    name: str
-    value: float
-    unit: str
-    ratio: float | None = None
-    cpu_ratio: float | None = None
-    bound: str = ""
-    ok: bool | None = None
-    peak_mib: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks for."""
-
-    data: Path
-    folder: Path
-    rounds: int
 
 
 def cases(work_id: str) -> dict[str, Case]:
@@ -215,8 +191,13 @@ SMALL: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "catch-up": catching_up,
     "emit": emitting,
     "watch": watched,
+    **syncing.SMALL,
 }
-BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {"cold": cold, "big": big_commands}
+BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
+    "cold": cold,
+    "big": big_commands,
+    **syncing.BIG,
+}
 
 
 def printed(row: Row) -> str:
@@ -245,8 +226,12 @@ def show(section: str, rows: Iterator[Row], as_json: bool) -> None:
 
 def wanted(only: str, big: bool) -> dict[str, Callable[[Asked], Iterator[Row]]]:
     """The sections asked for, in order."""
-    sections = {**SMALL, **(BIG if big or only in BIG else {})}
-    return {name: section for name, section in sections.items() if only in ("", name)}
+    sections = {**SMALL, **(BIG if big or only else {})}
+    return {
+        name: section
+        for name, section in sections.items()
+        if not only or name == only or name.startswith(f"{only}-")
+    }
 
 
 def main() -> None:
@@ -254,7 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--big", action="store_true", help="also 1,000,000 generated events")
     parser.add_argument("--json", action="store_true", help="JSON Lines instead of a table")
-    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG])
+    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG, "sync"])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--data", type=Path, default=DATA, help="Beads items to import")
     parser.add_argument("--folder", type=Path, help="keep the stores here, to measure again")

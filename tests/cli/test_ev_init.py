@@ -39,7 +39,7 @@ def lived_in(run: Runner) -> Runner:
     git(run, "add", ".")
     git(run, "commit", "-qm", "kept")
     (folder / "kept").write_text("2\n")
-    git(run, "stash", "--quiet")
+    git(run, "stash", "--quiet", "--include-untracked")
     (folder / "kept").write_text("3\n")
     git(run, "add", "kept")
     (folder / "kept").write_text("4\n")
@@ -160,7 +160,7 @@ def test_what_git_takes_away_from_an_inline_store_is_not_numbered_twice(run: Run
     git(run, "add", "--all")
     git(run, "commit", "-qm", "store")
     stashed = run.ok("wk", "create", "stashed", **ADA).json["work_id"]
-    git(run, "stash", "--quiet")
+    git(run, "stash", "--quiet", "--include-untracked")
 
     assert run.ok("wk", "list", "--quiet").out.split() == [kept]
     after = run.ok("wk", "create", "after", **ADA).json["work_id"]

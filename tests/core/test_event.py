@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from ulid import ULID
 
 from coord.core import event as events
+from coord.core import fold
 from tests import strategies as some
 from tests.strategies import START_MS, raw
 
@@ -179,7 +180,7 @@ def test_a_line_without_fault_can_be_read_and_has_at_most_one_entity(line):
 
     assert events.fault_in(line) == ""
     assert event.raw is line
-    assert events.entity_of(line).partition("/")[0] in ("", "work", "agent", "config")
+    assert events.entity_of(line).partition("/")[0] in ("", *fold.ORDER)
 
 
 def test_the_first_word_of_a_type_names_its_journal_and_its_entity():
@@ -187,8 +188,12 @@ def test_the_first_word_of_a_type_names_its_journal_and_its_entity():
         ("work.created", {"work_id": "wk-a"}, {}, "wk", "work/wk-a"),
         ("artifact.added", {"work_id": "wk-a"}, {}, "wk", "work/wk-a"),
         ("lease.acquire", {"work_id": "wk-a"}, {}, "lease", "work/wk-a"),
-        ("msg.sent", {}, {}, "msg", ""),
-        ("run.claimed", {"run_id": "run-1"}, {}, "run", ""),
+        ("msg.sent", {"work_id": "wk-a"}, {}, "msg", f"msg/{some.id_at(0)}"),
+        ("msg.reminded", {"work_id": "wk-a"}, {}, "msg", f"msg/{some.id_at(0)}"),
+        ("msg.acked", {"message_id": some.id_at(-1)}, {}, "msg", f"msg/{some.id_at(-1)}"),
+        ("msg.read", {"message_id": 1}, {}, "msg", ""),
+        ("msg.pondered", {"work_id": "wk-a"}, {}, "msg", "work/wk-a"),
+        ("run.claimed", {"run_id": "run-1"}, {}, "run", "run/run-1"),
         ("agent.paused", {"agent_id": "*"}, {}, "ev", "agent/*"),
         ("config.set", {}, {"key": "claim.ttl_ms"}, "ev", "config/claim.ttl_ms"),
         ("build.finished", {"work_id": "wk-a"}, {}, "ev", "work/wk-a"),

@@ -72,7 +72,7 @@ def test_an_unknown_setting_like_no_other_is_refused_with_the_names_there_are():
     with pytest.raises(Refusal) as refused:
         settings.parse("zzz", "1")
 
-    assert refused.value.hint == "there are claim.ttl_ms, skew_ms, verify"
+    assert refused.value.hint == f"there are {', '.join(sorted(settings.SETTINGS))}"
 
 
 def test_every_default_fits_its_own_setting():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core.fold import fold
+from coord.edge import index
 from tests import strategies as some
 from tests.answers import check, lose
 from tests.strategies import (
@@ -150,3 +151,21 @@ def test_no_data_stops_the_index(odd, now_ms):
         Files(Path(name)).append(lines)
 
         check(name, lines, now_ms, START_MS)
+
+
+@pytest.mark.parametrize("way", ["in one pass", "out of order", "caught up"])
+def test_the_index_knows_every_writer_whose_journal_holds_an_event(tmp_path, way):
+    """Though only one of its lines is folded, whichever was read first."""
+    files, line = Files(tmp_path), created().raw
+    copies = [{**line, "writer": f"agent-ada.{name}"} for name in ("zzzzzz", "222222", "mmmmmm")]
+    before = [created("wk-b", at=9).raw] if way == "out of order" else []
+    files.append([*before, line])
+    if way == "caught up":
+        with index.opened(str(tmp_path), LATE_MS):
+            pass
+    files.append(copies)
+
+    with index.opened(str(tmp_path), LATE_MS) as known:
+        found = known.writers_of(line["event_id"])
+
+    assert found == [f"agent-ada.{name}" for name in ("222222", "aaaaaa", "mmmmmm", "zzzzzz")]

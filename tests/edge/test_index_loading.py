@@ -26,6 +26,11 @@ TABLES = {
     "damage": "SELECT * FROM damage ORDER BY path, offset",
     "item": "SELECT work_id, status, needs, priority FROM item ORDER BY work_id",
     "link": "SELECT work_id, kind, target FROM link JOIN item USING(e) ORDER BY 1, 2, 3",
+    "message": "SELECT message_id, sender, thread_id, work_id, reply_to, same FROM message"
+    " ORDER BY 1",
+    "box": "SELECT message_id, agent, seen, needs_ack, expires_ms, snoozed_ms FROM box"
+    " ORDER BY 1, 2",
+    "rule": "SELECT name, stopped, message_id, work_id FROM rule JOIN entity USING(e) ORDER BY 1",
     "label": "SELECT work_id, label FROM label JOIN item USING(e) ORDER BY 1, 2",
 }
 

@@ -33,8 +33,8 @@ def by_id(clone):
 
 
 def hold(writer, event_id=""):
-    """A hold as far as a replica looks at it."""
-    return {"writer": writer, "event_id": event_id or id_at(9)}
+    """A hold as far as a replica looks at it: its event, and whose journals have that."""
+    return event_id or id_at(9), [writer]
 
 
 def test_a_writer_is_the_agents_slug_and_six_random_characters(clone):
@@ -64,9 +64,9 @@ def test_a_copied_clone_mints_a_replica_of_its_own(clone, tmp_path):
 
     [original, copied] = dict.fromkeys(line["writer"] for line in [*clone.lines(), *copy.lines()])
     assert original != copied
-    assert known(copy).is_ours(hold(copied))
-    assert not known(copy).is_ours(hold(original, id_at(-9)))
-    assert known(clone).is_ours(hold(original))
+    assert known(copy).is_ours(*hold(copied))
+    assert not known(copy).is_ours(*hold(original, id_at(-9)))
+    assert known(clone).is_ours(*hold(original))
 
 
 def known(clone, newest=""):
@@ -102,7 +102,7 @@ def test_a_replica_that_is_gone_or_spoilt_is_minted_anew_and_keeps_the_hosts_wor
     clone.write(say("commented", text="x"))
 
     assert len(writers(clone)) == 2
-    assert known(clone).is_ours(hold(taken["writer"], taken["event_id"]))
+    assert known(clone).is_ours(*hold(taken["writer"], taken["event_id"]))
     assert clone.refusal(claim(fence=2), by="bo", now=499).code == "held"
     clone.write(claim(fence=2), by="bo", now=500)
 
@@ -112,8 +112,8 @@ def test_what_comes_from_elsewhere_after_that_is_not_ours(clone):
     clone.write(say("commented", text="x"))
     newest = by_id(clone)[-1]["event_id"]
 
-    assert known(clone).is_ours(hold("agent-bo.zzzzzz", by_id(clone)[0]["event_id"]))
-    assert not known(clone).is_ours(hold("agent-bo.zzzzzz", newest))
+    assert known(clone).is_ours(*hold("agent-bo.zzzzzz", by_id(clone)[0]["event_id"]))
+    assert not known(clone).is_ours(*hold("agent-bo.zzzzzz", newest))
 
 
 def test_every_replica_that_a_clone_ever_minted_stays_its_own(clone):
@@ -122,8 +122,27 @@ def test_every_replica_that_a_clone_ever_minted_stays_its_own(clone):
     before.renew(Chance("y"))
     names = [before.writer("agent:ada", Chance()), *writers(clone)]
 
-    assert all(known(clone).owns(name) and known(clone).is_ours(hold(name)) for name in names)
+    assert all(known(clone).owns(name) and known(clone).is_ours(*hold(name)) for name in names)
     assert not known(clone).owns("agent-ada.zzzzzz")
+
+
+def test_a_hold_is_ours_whoever_else_holds_its_line(clone):
+    """A sync may write it again under another replica, here or elsewhere."""
+    [line] = clone.write(claim(ttl=500))
+    some.Files(clone.store).append([{**line, "writer": "agent-ada.222222"}])
+
+    assert clone.refusal(claim(fence=2), by="bo", now=499).code == "held"
+    clone.write(claim(fence=2), by="bo", now=500)
+
+
+def test_a_confirmed_claim_is_written_by_the_desk_that_has_won_its_nonce_and_ends_as_recorded(
+    clone,
+):
+    asked = claim(fence=1_000_000, confirmed="remote", nonce="n1", expires_at_ms=START_MS + 700)
+
+    assert clone.refusal(asked).code == "not_allowed"
+    [line] = clone.write(asked, won="n1")
+    assert line["body"]["expires_at_ms"] == START_MS + 700
 
 
 @pytest.mark.parametrize("spoil", ["doubled", "swapped", "broken"])
@@ -165,6 +184,7 @@ def git(folder, *arguments):
 
 def test_inline_every_branch_has_a_replica_of_its_own_and_keeps_it(inline, repo):
     [mine] = inline.write(say("commented", text="main"))
+    git(repo, "add", ".coord")
     git(repo, "commit", "--all", "--quiet", "--message", "main")
     git(repo, "switch", "--quiet", "--create", "other")
     [other] = inline.write(say("commented", text="other"))
@@ -178,9 +198,25 @@ def test_inline_every_branch_has_a_replica_of_its_own_and_keeps_it(inline, repo)
     assert again["seq"] == mine["seq"] + 1
 
 
+def test_inline_a_segment_that_may_be_committed_never_changes_again(inline, repo):
+    """All versions of a file are equal then, and no merge of whatever history conflicts."""
+    committed = inline.bytes()
+    inline.write(say("commented", text="one"), now=1)
+    inline.write(say("commented", text="two"), now=2)
+    begun = inline.bytes()
+    git(repo, "add", ".coord")
+    git(repo, "commit", "--quiet", "--message", "Two comments")
+    inline.write(say("commented", text="three"), now=3)
+
+    assert {name: begun[name] for name in committed} == committed
+    assert len(begun) == len(committed) + 1
+    assert {name: inline.bytes()[name] for name in begun} == begun
+    assert inline.folded().problems == []
+
+
 def test_inline_a_journal_that_git_took_lines_from_goes_on_under_a_new_replica(inline, repo):
     [mine] = inline.write(say("commented", text="lost"))
-    git(repo, "checkout", "--", ".coord")
+    git(repo, "clean", "--force", "--quiet", ".coord")
 
     [line] = inline.write(say("commented", text="after"))
 

@@ -15,6 +15,8 @@ from referencing import Registry, Resource
 
 from coord.core import envelope, registry, settings
 from coord.core.event import RESERVED
+from coord.core.lease import domain
+from coord.core.msg import mail
 from coord.core.wk import beads, fields, importing, item
 from coord.edge import schemas
 from coord.errors import Refusal
@@ -97,9 +99,19 @@ def test_every_type_is_described_and_shown():
 
 
 def test_types_that_fold_and_types_with_a_schema_are_the_same():
-    folding = {*item.STEPS, *registry.STEPS, *settings.STEPS}
+    folding = {*item.STEPS, *registry.STEPS, *settings.STEPS, *mail.STEPS, *domain.STEPS}
 
     assert set(schemas.types()) == folding
+
+
+def test_schema_and_fold_of_a_message_name_the_same_words():
+    sent = schemas.documents()["urn:coord:schema:msg"]["$defs"]["msg.sent"]
+    body = sent["properties"]["body"]["properties"]
+
+    assert set(body) == set(mail.FITS)
+    assert tuple(body["importance"]["enum"]) == mail.IMPORTANCE
+    assert tuple(body["ack"]["enum"]) == mail.ACKS
+    assert body["subject"]["maxLength"] == mail.SUBJECT_CHARS
 
 
 def test_schema_and_fold_name_the_same_words():
@@ -115,6 +127,7 @@ def test_schema_and_fold_name_the_same_words():
     assert defs["word"]["pattern"] == f"^{fields.WORD.pattern}$"
     assert defs["work_id"]["pattern"] == f"^{fields.WORK_ID.pattern}$"
     assert set(modes) == set(registry.FIELDS)
+    assert modes["roles"]["items"]["pattern"] == f"^{registry.ROLE.pattern}$"
     assert tuple(modes["mode"]["enum"]) == registry.MODES
     assert set(ev["own"]["properties"]["type"]["not"]["pattern"][2:-3].split("|")) == RESERVED
 

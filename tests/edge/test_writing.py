@@ -289,7 +289,12 @@ def test_each_line_of_a_batch_is_judged_after_those_before_it(clone):
 
 def test_a_batch_goes_to_the_journal_of_each_type(clone):
     registered = agent("registered", "agent:ada", mode="listening")
-    clone.write(create(), Draft("build.finished"), Draft("msg.sent"), registered)
+    clone.write(
+        create(),
+        Draft("build.finished"),
+        Draft("msg.sent", {}, {"to": ["agent:bo"], "addressed": ["agent:bo"], "body": "x"}),
+        registered,
+    )
 
     replica = {path.split(".")[-3] for path in clone.bytes()}
     assert {path.split("/")[0] for path in clone.bytes()} == {"wk", "ev", "msg"}

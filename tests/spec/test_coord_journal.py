@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -289,6 +290,23 @@ def test_a5_a_whole_line_without_its_newline_counts_once_it_is_completed(run, fi
     assert state(run).count('"work_id"') == 6
 
 
+def test_a6_an_inline_segment_that_may_have_been_committed_is_left_as_it_is(run):
+    run.ok("ev", "init", "--inline")
+    run.ok("wk", "create", "one", as_="agent:ada")
+    store = run.folder / ".coord"
+    first = segment_of(store)
+    before = first.read_bytes()
+    run.ok("git", "add", ".coord")
+    run.ok("git", "commit", "--quiet", "--message", "One item")
+
+    run.ok("wk", "create", "two", as_="agent:ada")
+    run.ok("wk", "create", "three", as_="agent:ada")
+
+    assert first.read_bytes() == before
+    assert [orjson.loads(line)["seq"] for line in lines_of(store)] == [1, 2, 3]
+    assert len(list((store / "wk").iterdir())) == 2
+
+
 def test_r1_a_reader_uses_what_stands_before_the_last_newline(run, filled):
     path = segment_of(filled)
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
@@ -372,3 +390,86 @@ def test_r7_the_first_event_of_a_key_counts(run, filled):
 
     assert '"title":"second"' in state(run)
     assert sorted(code for code, _ in damage(run)) == ["exists", "key_reused"]
+
+
+@pytest.fixture
+def remote(run, filled):
+    """A bare remote that `filled` has been synced with."""
+    folder = run.folder.parent / "remote.git"
+    run.ok("git", "init", "--quiet", "--bare", folder)
+    run.ok("git", "remote", "add", "origin", folder)
+    run.ok("ev", "sync", as_="agent:ada")
+    return folder
+
+
+def refs_of(run, remote, pattern):
+    listed = run.ok("git", "-C", remote, "for-each-ref", "--format=%(refname)", pattern)
+    return listed.out.split()
+
+
+def test_g1_each_writer_has_a_ref_of_its_own(run, filled, remote):
+    writers = {path.name.removesuffix(".0001.jsonl") for path in filled.glob("*/*.jsonl")}
+
+    refs = refs_of(run, remote, "refs/coord")
+
+    assert refs == sorted(f"refs/coord/w/{writer}" for writer in writers)
+
+
+def test_g2_the_commits_of_a_ref_are_the_journal_byte_for_byte(run, filled, remote):
+    run.ok("wk", "create", "one more", as_="agent:ada")
+    run.ok("ev", "sync", as_="agent:ada")
+    journal = segment_of(filled)
+    [ref] = [
+        r for r in refs_of(run, remote, "refs/coord/w") if r.rpartition("/")[2] in str(journal)
+    ]
+    commits = run.ok("git", "-C", remote, "rev-list", "--reverse", ref).out.split()
+
+    files = [run.ok("git", "-C", remote, "show", f"{c}:wk.jsonl").out for c in commits]
+
+    assert len(commits) == 2
+    assert "".join(files).encode() == journal.read_bytes()
+
+
+def test_g3_an_archive_holds_the_same_lines(run, filled, remote, frozen):
+    later = frozen(now_ms=4_000_000_000_000)
+    journal = segment_of(filled)
+
+    run.ok("ev", "archive", as_="agent:ada", env=later)
+
+    assert refs_of(run, remote, "refs/coord") == ["refs/coord/archive"]
+    path = f"refs/coord/archive:{journal.name.removesuffix('.0001.jsonl')}/wk.jsonl"
+    assert run.ok("git", "-C", remote, "show", path).out.encode() == journal.read_bytes()
+
+
+def test_g4_a_record_names_who_holds_what_the_remote_confirmed(run, filled, remote):
+    work_id = run.ok("wk", "create", "new", "--quiet", as_="agent:ada").out.strip()
+    domain = f"work:{work_id}"
+    claimed = run.ok("wk", "claim", work_id, "--confirm", "remote", as_="agent:ada").json
+    ref = f"refs/coord/hold/{hashlib.sha256(domain.encode()).hexdigest()[:32]}"
+
+    record = json.loads(run.ok("git", "-C", remote, "show", f"{ref}:hold.json").out)
+
+    assert (record["v"], record["domain"], record["fence"]) == (1, domain, claimed["fence"])
+    [hold] = record["holds"]
+    assert (hold["lease_id"], hold["agent_id"]) == (claimed["lease_id"], "agent:ada")
+    run.ok("wk", "release", work_id, as_="agent:ada")
+    after = json.loads(run.ok("git", "-C", remote, "show", f"{ref}:hold.json").out)
+    assert (after["fence"], after["holds"]) == (record["fence"], [])
+
+
+def test_g5_lines_that_contradict_ours_are_folded_from_the_attic(run, filled, frozen):
+    env = frozen()
+    before = state(run, env=env)
+    journal = segment_of(filled)
+    writer = journal.name.removesuffix(".0001.jsonl")
+    (filled / "attic").mkdir(exist_ok=True)
+    line = lines_of(filled)[0]
+    event_id = orjson.loads(line)["event_id"][:-1] + "Z"
+    told = {"refs": {"work_id": "wk-other"}, "body": {"title": "the other side"}}
+    twin = written_again(line, writer[-6:], event_id=event_id, **told)
+    (filled / "attic" / f"wk.{writer}.0a1b2c3d.0001.jsonl").write_bytes(twin)
+
+    after = state(run, env=env)
+
+    assert "the other side" in after
+    assert after.count('"work_id"') == before.count('"work_id"') + 1

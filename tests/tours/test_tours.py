@@ -10,16 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
-from coord.cli import ev, wk
+from coord.cli import ev, lease, msg, wk
 from tests.tours import console
 
 ROOT = Path(__file__).resolve().parents[2]
 TOURS = sorted(Path(__file__).parent.glob("*.md"))
-README_LINES = 200
+README_LINES = 255
 SHOWN = 10
 
 
@@ -41,9 +42,11 @@ def session(tmp_path: Path, frozen: Callable[..., dict[str, str]]) -> Iterator[c
 
 @pytest.mark.parametrize("file", [ROOT / "README.md", *TOURS], ids=lambda file: file.name)
 def test_a_transcript_tells_what_happens(
-    file: Path, session: console.Session, request: pytest.FixtureRequest
+    file: Path, session: console.Session, request: pytest.FixtureRequest, need: Any
 ):
+    """A page names the programs it needs beyond the project's own: `<!-- needs tmux -->`."""
     text = file.read_text(encoding="utf-8")
+    need(*re.findall(r"^<!-- needs (\w+) -->$", text, re.MULTILINE))
 
     outcomes = [session.run(step) for step in console.steps(text)]
 
@@ -67,7 +70,10 @@ def verbs(group: click.Command, name: str) -> Iterator[str]:
         yield from verbs(found, f"{name} {verb}")
 
 
-@pytest.mark.parametrize(("tool", "group"), [("ev", ev.cli), ("wk", wk.cli)])
+GROUPS = {"ev": ev.cli, "wk": wk.cli, "msg": msg.cli, "lease": lease.cli}
+
+
+@pytest.mark.parametrize(("tool", "group"), GROUPS.items())
 def test_every_verb_is_told_in_a_tour(tool: str, group: click.Group):
     """A verb that no story needs is not needed."""
     told = [step.command for file in TOURS for step in console.steps(file.read_text("utf-8"))]

@@ -44,6 +44,8 @@ class Call:
         self.cause: str = options.get("cause") or environment.get(environment.CAUSE)
         self.dry_run: bool = bool(options.get("dry_run"))
         self.now_ms = clock.now_ms()
+        # Whether this call holds the sync's lock to confirm something.
+        self.is_confirming = False
         self._dir: str = options.get("dir_") or ""
         self._notes = sys.stderr.isatty() and not self.quiet
 
@@ -81,14 +83,22 @@ class Call:
     def desk(self) -> Iterator[Desk]:
         """The store locked, to judge and write."""
         author = self.author
+        if not self.is_confirming and store.has_unsettled(self.place):
+            from coord.cli import confirming
+
+            confirming.settle(self)
         with writing.desk(self.place, author, self.now_ms, self.settings) as opened:
             yield opened
+        if opened.is_written and opened.ended and not self.is_confirming:
+            from coord.cli import confirming
+
+            confirming.give_back(self, opened.ended)
 
     def settings(self, known: Index) -> writing.Settings:
         """What this clone's config.yaml says."""
         path = os.path.join(self.place.store, "config.yaml")
         found = config.load(path, known.meta, known.keep)
-        return writing.Settings(skew_ms=found["skew_ms"])
+        return writing.Settings(skew_ms=int(found["skew_ms"]))
 
     def draft(
         self, kind: str, refs: Mapping[str, Any], body: Mapping[str, Any], key: str = ""
@@ -111,11 +121,14 @@ class Call:
         found = desk.index.by_key(scope) if scope else []
         return found[0] if found else None
 
-    def record(self, make: Callable[[Desk], Iterable[Draft]]) -> list[Written]:
-        """Judge and write what `make` drafts under the lock; `--dry-run` only judges."""
+    def record(self, make: Callable[[Desk], Iterable[Draft | Written]]) -> list[Written]:
+        """Judge and write what `make` drafts under the lock; `--dry-run` only judges.
+
+        What `make` answers as written is acknowledged as it is.
+        """
         with self.desk() as opened:
             try:
-                written = [opened.take(draft) for draft in make(opened)]
+                written = [_taken(opened, draft) for draft in make(opened)]
             except Refusal as refusal:
                 # What was true for the first request need not be true for its retry.
                 said = opened.said_with(self.key) if refusal.code != "key_reused" else []
@@ -130,7 +143,7 @@ class Call:
         self,
         text: str,
         read: Callable[[Any, int], T],
-        drafts_of: Callable[[Desk, int, T], Iterable[Draft]],
+        drafts_of: Callable[[Desk, int, T], Iterable[Draft | Written]],
         partial: bool,
     ) -> tuple[list[Written], list[Refusal]]:
         """Judge and write JSON Lines: all or nothing, with `partial` the good lines.
@@ -145,7 +158,7 @@ class Call:
         with self.desk() as opened:
             for number, value in wanted.items():
                 try:
-                    written += [opened.take(d) for d in drafts_of(opened, number, value)]
+                    written += [_taken(opened, d) for d in drafts_of(opened, number, value)]
                 except Refusal as refusal:
                     faults += _named(refusal, number, partial)
             if not self.dry_run:
@@ -215,6 +228,7 @@ class Call:
 # What else of a body the sentence for people tells; programs learn it too.
 _SAID = {
     "config.set": ("key", "value"),
+    "msg.sent": ("to", "cc"),
     "work.closed": ("as",),
     "work.handed_off": ("to",),
     "work.held": ("on",),
@@ -237,6 +251,10 @@ def _read_lines(
             except Refusal as refusal:
                 faults += _named(refusal, number, partial)
     return wanted, faults
+
+
+def _taken(desk: Desk, one: Draft | Written) -> Written:
+    return one if isinstance(one, Written) else desk.take(one)
 
 
 def _named(refusal: Refusal, number: int, partial: bool) -> list[Refusal]:

@@ -9,10 +9,15 @@ import click
 
 from coord.cli import kit
 from coord.core import ev
-from coord.edge import watch
+from coord.edge import clock, watch
 
 F = TypeVar("F", bound=Callable[..., Any])
 Raw = Mapping[str, Any]
+Derive = Callable[[Iterable[Raw]], Iterable[Raw]]
+
+
+def _as_it_is(raw: Raw) -> Raw:
+    return raw
 
 
 def options(function: F) -> F:
@@ -54,14 +59,23 @@ def events(
     cursor_file: str | None,
     limit: int | None,
     wanted: ev.Filter,
+    derive: Derive | None = None,
+    mark: Callable[[Raw], Raw] = _as_it_is,
 ) -> None:
-    """Print the events that a filter takes, flushed line by line."""
+    """Print the events that a filter takes, flushed line by line.
+
+    derive: what follows from a batch and nobody has written; it is printed after it.
+    mark: what to print for an event.
+    """
     saved = watch.CursorFile(cursor_file) if cursor_file else None
     left = limit or sys.maxsize
     for batch in _batches(call, since, saved):
-        left = _print_wanted(call, batch, wanted, left, saved)
+        left = _print_wanted(call, batch, wanted, left, saved, mark)
         if not left:
             return
+        call.now_ms = clock.now_ms()
+        for raw in derive(raw for raw, _ in batch.events) if derive else ():
+            print_event(call, raw)
 
 
 def _print_wanted(
@@ -70,12 +84,13 @@ def _print_wanted(
     wanted: ev.Filter,
     left: int,
     saved: watch.CursorFile | None,
+    mark: Callable[[Raw], Raw],
 ) -> int:
     """Print what a filter takes of a batch, at most `left`; answer how many are left."""
     cursor = batch.cursor
     for number, (raw, is_early) in enumerate(batch.events, start=1):
         if wanted.matches(raw):
-            print_event(call, {**raw, "early": True} if is_early else raw)
+            print_event(call, mark({**raw, "early": True} if is_early else raw))
             left -= 1
             if not left:
                 cursor = batch.cursor_after(number)
@@ -89,7 +104,8 @@ def _print_wanted(
 def print_event(call: kit.Call, raw: Raw) -> None:
     """One event, as a line for people or programs, at once."""
     if call.quiet:
-        click.echo(raw["event_id"])
+        # What is derived has no id of its own: the lease that it is about.
+        click.echo(raw.get("event_id") or raw["refs"]["lease_id"])
     elif call.for_people:
         from coord.cli import tables
 

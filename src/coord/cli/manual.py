@@ -19,7 +19,7 @@ from coord.edge import environment
 from coord.errors import CODES, STATUSES
 
 RELEASED = "November 20, 2026"
-TOOLS = ("ev", "wk")
+TOOLS = ("ev", "wk", "msg", "lease")
 WIDTH = 78
 
 ENVIRONMENT = {
@@ -27,6 +27,7 @@ ENVIRONMENT = {
     environment.AGENT: "Who acts: agent:NAME, human:NAME or bot:NAME.",
     environment.SESSION: "Which incarnation of that agent acts.",
     environment.CAUSE: "The event_id of the event that makes this command run.",
+    environment.LEASE: "Set by lease exec for its command: the leases that it runs under.",
     environment.NOW_MS: "The wall clock, in milliseconds since the epoch; for tests.",
     environment.SEED: "The seed of all chance; for tests.",
     "NO_COLOR": "When set, nothing is coloured.",
@@ -41,6 +42,11 @@ FILES = {
 }
 # DESIGN §8 asks for these words.
 CAVEATS = {
+    "msg": "What mail does not promise: that it is read, or by when; that another clone has it"
+    " before both have synced; that `recv` prints a message only once, for a reader that dies"
+    " before its cursor is stored gets it again. `surfaced` and beats are what this clone has seen."
+    " Who marks a reminder that another clone has sent too as read may find it unread once more"
+    " after a sync: of the two, the one with the smaller id stays.",
     "wk": "What a claim does not promise: an advisory hold is not exclusive between clones; a"
     " holder that sleeps past its TTL and then acts is stopped only where its fence is checked;"
     " `break` and `--take-over` while the old holder is cut off leave two who believe; a remote"

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from coord.cli.kit import plain
-from coord.edge import clock, store
+from coord.cli.kit import Call, plain
+from coord.edge import clock, environment, identity, store
 from coord.edge.index import Index, opened, views
 from coord.errors import Refusal
 
@@ -13,6 +13,12 @@ SHORTEST = 3
 _LISTED = 10
 _COMPLETED = 200
 _TOO_SHORT = f"a shortened id has at least {SHORTEST} characters"
+
+
+def reader(call: Call) -> str:
+    """Whose mail it is; git is asked only where nobody is named."""
+    named = call.as_option or environment.get(environment.AGENT)
+    return identity.agent_id(named) if named else call.author.agent_id
 
 
 def work_id(known: Index, text: str) -> str:

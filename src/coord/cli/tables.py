@@ -22,7 +22,8 @@ _STATUS_STYLE = {
 }  # fmt: skip
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Where everything is drawn."""
     return Console(highlight=False, soft_wrap=False)
 
 
@@ -61,7 +62,7 @@ def items(rows: Iterable[Row]) -> None:
             text(row["work_id"]), str(row["priority"]),
             text(word, _STATUS_STYLE.get(word, "")), text(row["type"]), _title(row),
         )  # fmt: skip
-    _console().print(table)
+    console().print(table)
 
 
 def _title(row: Row) -> Text:
@@ -77,17 +78,17 @@ def _title(row: Row) -> Text:
 
 def card(row: Row) -> None:
     """One item, readable."""
-    console = _console()
-    console.print(text(f"{row['work_id']}  {row['title']}", "bold"))
+    screen = console()
+    screen.print(text(f"{row['work_id']}  {row['title']}", "bold"))
     line = f"{state_word(row)} · {row['type']} · P{row['priority']}"
-    console.print(text(line, _STATUS_STYLE.get(state_word(row), "")))
+    screen.print(text(line, _STATUS_STYLE.get(state_word(row), "")))
     for name, value in _facts(row):
-        console.print(joined(text(f"  {name}: ", "dim"), text(value)))
+        screen.print(joined(text(f"  {name}: ", "dim"), text(value)))
     for paragraph in str(row.get("description", "")).splitlines():
-        console.print(text(f"  {paragraph}"))
+        screen.print(text(f"  {paragraph}"))
     for comment in row.get("comments", ()):
         head = f"  {units.show_instant(comment['at_ms'])} {comment['by']}: "
-        console.print(joined(text(head, "dim"), text(comment["text"])))
+        screen.print(joined(text(head, "dim"), text(comment["text"])))
 
 
 def _facts(row: Row) -> Iterable[tuple[str, str]]:
@@ -116,15 +117,15 @@ def _facts(row: Row) -> Iterable[tuple[str, str]]:
 
 def tree(rows: Iterable[Row]) -> None:
     """Items indented by their depth."""
-    console = _console()
+    screen = console()
     for row in rows:
         indent = "  " * row["depth"]
         if row.get("unknown"):
-            console.print(text(f"{indent}{row['work_id']} (unknown here)", "dim"))
+            screen.print(text(f"{indent}{row['work_id']} (unknown here)", "dim"))
             continue
         again = " (seen above)" if row.get("seen") else ""
         word = state_word(row)
-        console.print(
+        screen.print(
             joined(
                 text(f"{indent}{row['work_id']} "),
                 text(word, _STATUS_STYLE.get(word, "")),
@@ -135,7 +136,7 @@ def tree(rows: Iterable[Row]) -> None:
 
 def history(rows: Iterable[Row]) -> None:
     """The changes of an item, a line each."""
-    console = _console()
+    screen = console()
     for row in rows:
         who = row.get("by", row["agent_id"])
         parts = [
@@ -153,14 +154,14 @@ def history(rows: Iterable[Row]) -> None:
         if "problem" in row:
             problem = f" [{row['problem']['code']}: {row['problem']['message']}]"
             parts.append(text(problem, "red"))
-        console.print(joined(*parts))
+        screen.print(joined(*parts))
 
 
 def events(rows: Iterable[Row]) -> None:
     """Events, a line each."""
-    console = _console()
+    screen = console()
     for row in rows:
-        console.print(event_line(row))
+        screen.print(event_line(row))
 
 
 def event_line(row: Row) -> Text:
@@ -174,7 +175,7 @@ def event_line(row: Row) -> Text:
         if name in row.get("refs", {}):
             parts.append(text(f" {row['refs'][name]}", "bold"))
     body = row.get("body", {})
-    for name in ("title", "text", "as", "why"):
+    for name in ("title", "text", "as", "why", "holder"):
         if isinstance(body.get(name), str):
             parts.append(text(f" {body[name][:80]}"))
     return joined(*parts)
@@ -191,7 +192,7 @@ def facts(rows: Iterable[Row]) -> None:
         table.add_column(name.removesuffix("_ms").replace("_", " "))
     for row in listed:
         table.add_row(*(text(_cell(name, row.get(name, ""))) for name in names))
-    _console().print(table)
+    console().print(table)
 
 
 def _cell(name: str, value: object) -> str:
@@ -205,9 +206,9 @@ def _cell(name: str, value: object) -> str:
 
 def account(row: Row) -> None:
     """What an import did, and where each field of the file went."""
-    console = _console()
+    screen = console()
     counts = ("items", "dependencies", "comments", "deletions", "events")
-    console.print(text(", ".join(f"{row[name]} {name}" for name in counts)))
+    screen.print(text(", ".join(f"{row[name]} {name}" for name in counts)))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("field", "present", "kept as", "in extra", "dropped"):
         table.add_column(name)
@@ -217,21 +218,21 @@ def account(row: Row) -> None:
             text(name), str(entry["present"]), text(kept), str(entry["extra"]),
             str(entry["dropped"]),
         )  # fmt: skip
-    console.print(table)
+    screen.print(table)
     for bad in row["bad"]:
         unit = next(iter(bad))
-        console.print(text(f"{unit} {bad[unit]}: {bad['field']} {bad['reason']}", "red"))
+        screen.print(text(f"{unit} {bad[unit]}: {bad['field']} {bad['reason']}", "red"))
     for work_id in row["held"]:
-        console.print(text(f"{work_id} is claimed: not closed by this import", "yellow"))
-    console.print(text("the account balances" if row["balances"] else "SOMETHING WAS DROPPED"))
+        screen.print(text(f"{work_id} is claimed: not closed by this import", "yellow"))
+    screen.print(text("the account balances" if row["balances"] else "SOMETHING WAS DROPPED"))
 
 
 def causes(rows: Iterable[Row]) -> None:
     """Events indented by their depth, if they have one; and commits."""
-    console = _console()
+    screen = console()
     for row in rows:
         indent = text("  " * row.get("depth", 0))
-        console.print(joined(indent, _cause_line(row)))
+        screen.print(joined(indent, _cause_line(row)))
 
 
 def _cause_line(row: Row) -> Text:
@@ -250,22 +251,22 @@ def _cause_line(row: Row) -> Text:
 
 def changes(rows: Iterable[Row]) -> None:
     """What changed between two points, a line per field."""
-    console = _console()
+    screen = console()
     for row in rows:
-        console.print(text(f"{row.get('work_id', row.get('agent_id'))} {row['change']}", "bold"))
+        screen.print(text(f"{row.get('work_id', row.get('agent_id'))} {row['change']}", "bold"))
         for name, change in row["fields"].items():
             shown = f"{change.get('from', '(none)')} → {change.get('to', '(none)')}"
-            console.print(joined(text(f"  {name}: ", "dim"), text(shown)))
+            screen.print(joined(text(f"  {name}: ", "dim"), text(shown)))
 
 
 def sections(rows: Iterable[Row]) -> None:
     """Rows under the names of their sections: who, what, since when, why."""
-    console = _console()
+    screen = console()
     section = ""
     for row in rows:
         if row["section"] != section:
             section = row["section"]
-            console.print(text(section, "bold"))
+            screen.print(text(section, "bold"))
         named = " ".join(str(row[key]) for key in ("work_id", "agent_id", "title") if key in row)
         since = f"  {units.show_instant(row['since_ms'])} "
-        console.print(joined(text(since, "dim"), text(named), text(f": {row['reason']}", "dim")))
+        screen.print(joined(text(since, "dim"), text(named), text(f": {row['reason']}", "dim")))

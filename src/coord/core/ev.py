@@ -115,7 +115,7 @@ def as_cursor(value: object) -> dict[str, int] | None:
 
 def _names_journal(name: object) -> bool:
     tool, _, writer = name.partition("/") if isinstance(name, str) else ("", "", "")
-    return tool in events.TOOLS and bool(writer) and "/" not in writer
+    return tool in events.FOLDERS and bool(writer) and "/" not in writer
 
 
 def replay_pauses(

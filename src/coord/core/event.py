@@ -8,7 +8,10 @@ what folds rely on; `edge.schemas` checks the rest for whatever comes from outsi
     work, artifact      wk        work/<refs.work_id>
     agent               ev        agent/<refs.agent_id>, "*" for all agents
     config              ev        config/<body.key>
-    lease, msg, run     theirs    work/<refs.work_id> where one is named
+    msg                 msg       msg/<event_id> of what is sent or a rule that reminds,
+                                  msg/<refs.message_id> of what is done about one
+    lease               lease     lease/<domain of refs.resource> (`core.resource`)
+    lease, run          theirs    else work/<refs.work_id> where one is named
     anything else       ev        work/<refs.work_id> where one is named
 """
 
@@ -16,7 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from coord.core import digest
+from coord.core import digest, resource
 
 MAX_LINE_BYTES = 64 * 1024
 # How many objects and lists may stand in one another: what reads, compares or writes
@@ -31,6 +34,12 @@ KEY_ORDER = (
 )  # fmt: skip
 JOURNALS = {"work": "wk", "artifact": "wk", "lease": "lease", "msg": "msg", "run": "run"}
 TOOLS = ("wk", "ev", "lease", "msg", "run")
+# Where journals lie: what could not be merged with one of the tools' is read like them.
+ATTIC = "attic"
+FOLDERS = (*TOOLS, ATTIC)
+# What makes a message, or a rule that reminds; and what is done about one.
+MAILED = frozenset({"msg.sent", "msg.reminded"})
+RECEIPTS = frozenset({"msg.read", "msg.acked", "msg.snoozed", "msg.suppressed"})
 RESERVED = frozenset({"work", "artifact", "lease", "msg", "run", "agent", "config"})
 # The last millisecond of the year 9999, and the bound of every other integer too:
 # beyond it a date cannot be written, and soon a sum no longer fits where it is kept.
@@ -39,7 +48,7 @@ MAX_INTEGER = 253_402_300_799_999
 # again under another replica is the same event.
 POSITION_KEYS = ("writer", "seq", "prev")
 # Parts of a body that say when it was judged: a retry of the same request differs.
-MINTED = frozenset({"fence", "expires_at_ms", "base"})
+MINTED = frozenset({"fence", "expires_at_ms", "base", "nonce"})
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 EVENT_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -146,6 +155,12 @@ def entity_of(raw: Mapping[str, Any]) -> str:
         family, name = "agent", raw.get("refs", _NONE).get("agent_id")
     elif kind.startswith("config."):
         family, name = "config", raw.get("body", _NONE).get("key")
+    elif kind.startswith("lease.") and isinstance(raw.get("refs", _NONE).get("resource"), str):
+        family, name = "lease", resource.domain_of(raw["refs"]["resource"])
+    elif kind in MAILED:
+        family, name = "msg", raw["event_id"]
+    elif kind in RECEIPTS:
+        family, name = "msg", raw.get("refs", _NONE).get("message_id")
     else:
         family, name = "work", raw.get("refs", _NONE).get("work_id")
     return f"{family}/{name}" if name and isinstance(name, str) else ""

@@ -23,6 +23,8 @@ from typing import NamedTuple
 from coord.core import event as events_module
 from coord.core import registry, settings
 from coord.core.event import Event
+from coord.core.lease import domain as leases
+from coord.core.msg import mail
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
 from coord.core.wk import item
 
@@ -38,9 +40,13 @@ FAMILIES: Mapping[str, tuple[Mapping[str, Step], Step]] = {
     "work": (item.STEPS, item.otherwise),
     "agent": (registry.STEPS, _ignored),
     "config": (settings.STEPS, _ignored),
+    "msg": (mail.STEPS, _ignored),
+    "lease": (leases.STEPS, leases.otherwise),
 }
 # What others read is folded first: whoever acts may be paused.
-ORDER = ("agent", "config", "work")
+ORDER = ("agent", "config", "work", "msg", "lease")
+# Whose states the steps of others read, as of the event's own id.
+READ_BY_OTHERS = ("agent", "config")
 
 # What a paused agent may not do: take something, or lift its own pause.
 TAKES = frozenset({
@@ -71,7 +77,7 @@ def advance(
         repeat = _repeat_of_key(event, world)
         if repeat is not None:
             if repeat.code == "duplicate":
-                return state, ()
+                return mail.repeated(state, event, repeat.message), ()
             marks.append(repeat)
     refused = pause_problem(event, world)
     if refused is not None:
@@ -111,8 +117,9 @@ def _repeat_of_key(event: Event, world: World) -> Problem | None:
     earlier = [e for e in world.keyed(event) if e.event_id < event.event_id]
     if not earlier:
         return None
-    if any(events_module.says_the_same(e, event) for e in earlier):
-        return Problem(event.event_id, "duplicate", "")
+    same = [e.event_id for e in earlier if events_module.says_the_same(e, event)]
+    if same:
+        return Problem(event.event_id, "duplicate", min(same))
     return Problem(
         event.event_id,
         "key_reused",

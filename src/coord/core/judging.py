@@ -10,11 +10,14 @@ round in a circle. `ev emit` and the tools' own verbs pass through here alike.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from coord.core import arbiter, event, fold
+from coord.core import arbiter, event, fold, settings
 from coord.core.event import Event
+from coord.core.lease import domain as leases
+from coord.core.msg import mail
 from coord.core.problem import Problem, State, World
 from coord.core.wk import parts, view
 
+MINUTE_MS = 60_000
 EXCLUSIVE = frozenset({"work.claimed", "work.accepted", "lease.acquire", "run.claimed"})
 
 
@@ -30,10 +33,19 @@ class Here(World, Protocol):
     def is_ours(self, hold: arbiter.Hold) -> bool:
         """Whether a hold was acquired in this store."""
 
+    def has_won(self, nonce: object) -> bool:
+        """Whether the remote's record has this nonce because this process swapped it in."""
+
+    def sent_since(self, agent_id: str, since_ms: int) -> int:
+        """How many messages an agent has sent from an instant on."""
+
     @property
     def skew_ms(self) -> int:
         """How much longer than its expiry another store's hold is respected."""
 
+
+# Letting go of what was lost, and asking for it again.
+_FREE_OF_LOSS = frozenset({"work.released", "work.claimed", "work.accepted"})
 
 Rule = Callable[[Event, State, Here], Problem | None]
 
@@ -51,10 +63,24 @@ def judge(written: Event, here: Here) -> tuple[State, Problem | None]:
     for problem in problems:
         if not problem.stands or _is_refused_here(problem, written):
             return state, problem
-    if written.type.startswith("work.") and "held" in {p.code for p in problems}:
-        return state, problems[-1]
     rule = RULES.get(written.type)
-    return after, rule(written, state, here) if rule else None
+    return after, (rule(written, state, here) if rule else None) or _loss(written, state, here)
+
+
+def _loss(written: Event, state: State, here: Here) -> Problem | None:
+    """Tell who goes on with what it has lost: this host had promised it, and it may not know."""
+    if written.type in _FREE_OF_LOSS or not written.type.startswith(("work.", "artifact.")):
+        return None
+    claim = state.get("claim")
+    if claim and arbiter.is_holder(claim, written):
+        return None
+    for hold in state.get("refused", ()):
+        is_theirs = arbiter.is_holder(hold, written) and arbiter.runs(hold, written.time_ms)
+        if is_theirs and here.is_ours(hold):
+            now = arbiter.held_text(claim) if claim else "nobody has it now"
+            text = f"{written.agent_id} has lost its claim of {state['work_id']}: {now}"
+            return Problem(written.event_id, "lost", text)
+    return None
 
 
 def _is_refused_here(problem: Problem, written: Event) -> bool:
@@ -73,6 +99,13 @@ def _acceptance(written: Event, state: State, here: Here) -> Problem | None:
     return _way(written, parts.freed(state), here)
 
 
+def _lease(written: Event, state: State, here: Here) -> Problem | None:
+    hold = leases.in_way(written, state, here)
+    if hold is not None:
+        return Problem(written.event_id, "held", arbiter.held_text(hold))
+    return _fence(written, leases.domain_in(state), here)
+
+
 def _way(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
     """Whether this host may grant it, and its fence is the next."""
     wanted = arbiter.hold_from(written)
@@ -87,18 +120,40 @@ def _way(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
     )
     if hold is not None:
         return Problem(written.event_id, "held", arbiter.held_text(hold))
-    return _fence(written, domain)
+    return _fence(written, domain, here)
 
 
-def _fence(written: Event, domain: arbiter.Domain) -> Problem | None:
-    if written.body.get("confirmed") == "remote":
+def _fence(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    fence, largest = written.body["fence"], domain["fence"]
+    if written.body.get("confirmed") != "remote":
+        if fence == largest + 1:
+            return None
+        text = f"fence {fence} is not the one above {largest}, the largest known"
+        return Problem(written.event_id, "fenced", text)
+    if not here.has_won(written.body.get("nonce")):
         text = "a hold is confirmed by the remote that decided it, not by whoever says so"
         return Problem(written.event_id, "not_allowed", text)
-    fence, largest = written.body["fence"], domain["fence"]
-    if fence == largest + 1:
+    if fence > largest and fence % arbiter.CONFIRMED_STEP == 0:
         return None
-    text = f"fence {fence} is not the one above {largest}, the largest known"
+    text = f"fence {fence} is not a confirmed one above {largest}, the largest known"
     return Problem(written.event_id, "fenced", text)
+
+
+def _renewal(written: Event, state: State, here: Here) -> Problem | None:
+    return _confirmed_anew(written, parts.domain_of(state), here)
+
+
+def _lease_renewal(written: Event, state: State, here: Here) -> Problem | None:
+    return _confirmed_anew(written, leases.domain_in(state), here)
+
+
+def _confirmed_anew(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    hold = arbiter.holding(domain, written.refs["lease_id"])
+    assert hold is not None, "the fold has accepted it"
+    if not arbiter.is_confirmed(hold) or here.has_won(written.body["nonce"]):
+        return None
+    text = "a confirmed hold is renewed through the remote that confirmed it"
+    return Problem(written.event_id, "not_allowed", text)
 
 
 def _readiness(written: Event, state: State, here: Here) -> Problem | None:
@@ -150,9 +205,32 @@ def _hold(written: Event, state: State, here: Here) -> Problem | None:
     return None
 
 
+def _message(written: Event, _state: State, here: Here) -> Problem | None:
+    """The brakes on loops; reminders have their own, for each rule sends only so many."""
+    if written.agent_id == mail.REMINDER:
+        return None
+    parent = here.state(f"msg/{written.refs.get('reply_to')}")
+    hops = parent.get("hops", 0)
+    if written.body.get("auto") is True and hops >= mail.MAX_HOPS:
+        text = f"{hops} automatic replies in a row led to {parent['message_id']}: the chain stops"
+        return Problem(written.event_id, "hops", text)
+    if written.body.get("auto") is True and written.body.get("hops") != hops + 1:
+        text = f"hops is not {hops + 1}, one above that of what it answers"
+        return Problem(written.event_id, "bad_data", text)
+    cap = settings.in_force(here, "msg.rate_per_minute", written.event_id)
+    if here.sent_since(written.agent_id, written.time_ms - MINUTE_MS) >= cap:
+        text = f"{written.agent_id} has sent {cap} messages within a minute, which is its cap"
+        return Problem(written.event_id, "rate", text)
+    return None
+
+
 RULES: Mapping[str, Rule] = {
+    "msg.sent": _message,
     "work.claimed": _claim,
     "work.accepted": _acceptance,
+    "work.renewed": _renewal,
+    "lease.acquire": _lease,
+    "lease.renew": _lease_renewal,
     "work.linked": _link,
     "work.held": _hold,
 }

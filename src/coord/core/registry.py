@@ -6,6 +6,7 @@ out whoever is to lift it. Several may pause one agent: a human lifts all their 
 anybody else those that no human set.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ from coord.core.problem import Patch, Problem, State, World
 EVERYBODY = "*"
 _ALL = f"agent/{EVERYBODY}"
 MODES = ("listening", "episodic", "human")
+ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 FIELDS = {
     "name": str, "kind": str, "owner": str, "mode": str, "period_ms": int, "capabilities": list,
+    "roles": list,
 }  # fmt: skip
 
 

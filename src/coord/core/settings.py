@@ -8,6 +8,7 @@ does not know is kept, for a later one may. The newest value counts; whoever jud
 an older event asks for the value in force at its id.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ SPAN = "_ms"
 class Setting(NamedTuple):
     """One setting: its default, what fits, what it does.
 
-    An integer has bounds (both allowed), any other setting the words it may be.
+    An integer has bounds (both allowed), any other setting the words it may be, or a
+    pattern that its text fits.
     """
 
     default: int | str
@@ -31,6 +33,7 @@ class Setting(NamedTuple):
     most: int
     doc: str
     words: Sequence[str] = ()
+    pattern: str = ""
 
 
 SHARED: Mapping[str, Setting] = {
@@ -39,6 +42,12 @@ SHARED: Mapping[str, Setting] = {
         1000,
         365 * 86_400_000,
         "how long a claim runs when nobody says otherwise",
+    ),
+    "msg.rate_per_minute": Setting(
+        120,
+        1,
+        1_000_000,
+        "how many messages one sender may send within a minute",
     ),
     "verify": Setting(
         "optional",
@@ -54,6 +63,20 @@ LOCAL: Mapping[str, Setting] = {
         0,
         3_600_000,
         "how much longer than its own expiry another host's hold is respected when judging",
+    ),
+    "remote": Setting(
+        "",
+        0,
+        0,
+        "the git remote to sync with, by name or URL; empty: origin, or the only one",
+        pattern=r"[^-\s][^\s#]*|",
+    ),
+    "ref_prefix": Setting(
+        "refs/coord/",
+        0,
+        0,
+        "where the remote keeps the journals; refs/heads/coord/ where it refuses others",
+        pattern=r"refs/([A-Za-z0-9_-]+/)+",
     ),
 }
 SETTINGS: Mapping[str, Setting] = {**SHARED, **LOCAL}
@@ -95,7 +118,7 @@ def parse(key: str, text: str) -> int | str:
 
 
 def _read(key: str, text: str) -> int | str:
-    if SETTINGS[key].words:
+    if SETTINGS[key].words or SETTINGS[key].pattern:
         return text
     if text.isascii() and text.isdigit() and len(text) <= 15:
         return int(text)
@@ -111,6 +134,8 @@ def fits(wanted: Setting, value: object) -> bool:
     """Whether a value may be given to a setting."""
     if wanted.words:
         return value in wanted.words
+    if wanted.pattern:
+        return isinstance(value, str) and re.fullmatch(wanted.pattern, value) is not None
     return type(value) is int and wanted.least <= value <= wanted.most
 
 
@@ -119,6 +144,8 @@ def expected_of(key: str) -> str:
     wanted = SETTINGS[key]
     if wanted.words:
         return " or ".join(wanted.words)
+    if wanted.pattern:
+        return f"a text like {wanted.default}" if wanted.default else "a name without spaces"
     if key.endswith(SPAN):
         least, most = (units.show_duration(span) for span in (wanted.least, wanted.most))
         return f"a span from {least} to {most}, in milliseconds"

@@ -21,6 +21,7 @@ _WORTH_BYTES = 256
 # What folds compare or list: it must be there as it is.
 _STAY = frozenset({
     "title", "key", "why", "by", "acceptance", "assignee", "external_ref", "labels", "capabilities",
+    "subject",
 })  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def store(folder: str, found: Mapping[str, bytes]) -> None:
     """Write blobs and wait until the disk has them; one that is there whole is left alone."""
     for name, data in found.items():
         target = path(folder, name)
-        if _read(folder, name) == data:
+        if read(folder, name) == data:
             continue
         with refusing_disk_errors(target):
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -94,6 +95,11 @@ def named_in(node: Any) -> Iterator[Mapping[str, Any]]:
             yield from named_in(value)
 
 
+def name_in_tree(name: str) -> str:
+    """Where a blob stands in the tree of a commit."""
+    return f"blobs/{name[:2]}/{name}"
+
+
 def path(folder: str, name: str) -> str:
     """Where a blob is kept."""
     return os.path.join(folder, "blobs", name[:2], name)
@@ -101,13 +107,19 @@ def path(folder: str, name: str) -> str:
 
 def load(folder: str, blob: Mapping[str, Any]) -> str | None:
     """A blob's text; None when it is not here or not what its name says."""
-    data = _read(folder, blob["sha256"])
+    data = load_bytes(folder, blob)
+    return None if data is None else data.decode(errors="replace")
+
+
+def load_bytes(folder: str, blob: Mapping[str, Any]) -> bytes | None:
+    """What a blob holds; None when it is not here or not what its name says."""
+    data = read(folder, blob["sha256"])
     if data is None or digest.sha256(data).hexdigest() != blob["sha256"]:
         return None
-    return data.decode(errors="replace")
+    return data
 
 
-def _read(folder: str, name: object) -> bytes | None:
+def read(folder: str, name: object) -> bytes | None:
     """What stands under a name; a foreign event may name anything, which is not opened."""
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         return None

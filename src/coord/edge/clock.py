@@ -8,6 +8,7 @@ from coord.core.event import is_integer
 from coord.edge import environment
 from coord.errors import Refusal
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # What an event id can carry: 48 bits, less the room that ids from the future need.
 _LATEST_MS = (1 << 48) - 1 - 3_600_000
 
@@ -21,6 +22,21 @@ def now_ms() -> int:
     if not (is_number and is_integer(int(frozen))):
         raise Refusal("usage", f"{environment.NOW_MS}={frozen!r} is not a number of milliseconds")
     return min(int(frozen), _LATEST_MS)
+
+
+def boot_ms() -> int:
+    """Milliseconds since this machine was started, its sleep included; nothing sets it."""
+    which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(which) // 1_000_000
+
+
+def boot_id() -> str:
+    """What tells this start of the machine from the one before."""
+    try:
+        with open(_BOOT_ID, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 class Chance:

@@ -21,20 +21,21 @@ from coord.errors import Refusal
 FILE = "config.yaml"
 CacheGet = Callable[[str], str | None]
 CachePut = Callable[[str, str], None]
+Values = Mapping[str, int | str]
 
 
-def load(path: str, cache_get: CacheGet, cache_put: CachePut) -> Mapping[str, int]:
+def load(path: str, cache_get: CacheGet, cache_put: CachePut) -> Values:
     """Every local setting: what the file says, else its default.
 
     cache_get: the JSON text that was put under a key, or None.
     Refusals: bad_config, with `line` where there is one.
     """
-    defaults = {key: int(wanted.default) for key, wanted in LOCAL.items()}
+    defaults = {key: wanted.default for key, wanted in LOCAL.items()}
     data = _read(path)
     return {**defaults, **_known(data, cache_get, cache_put)} if data.strip() else defaults
 
 
-def _known(data: bytes, cache_get: CacheGet, cache_put: CachePut) -> Mapping[str, int]:
+def _known(data: bytes, cache_get: CacheGet, cache_put: CachePut) -> Values:
     import hashlib
     import json
 
@@ -48,7 +49,7 @@ def _known(data: bytes, cache_get: CacheGet, cache_put: CachePut) -> Mapping[str
     return values
 
 
-def _cached(text: str | None) -> Mapping[str, int] | None:
+def _cached(text: str | None) -> Values | None:
     """What the cache remembers; None when it is not of the form that was put there."""
     import json
 
@@ -59,7 +60,7 @@ def _cached(text: str | None) -> Mapping[str, int] | None:
     return found if isinstance(found, dict) else None
 
 
-def parse(data: bytes) -> dict[str, int]:
+def parse(data: bytes) -> dict[str, int | str]:
     """The settings that a file's bytes name.
 
     Refusals: bad_config.
@@ -67,7 +68,7 @@ def parse(data: bytes) -> dict[str, int]:
     root = _compose(data)
     if root is None:
         return {}
-    values: dict[str, int] = {}
+    values: dict[str, int | str] = {}
     for key, value in _pairs(root):
         name = _scalar(key)
         if name in values:
@@ -76,7 +77,7 @@ def parse(data: bytes) -> dict[str, int]:
     return values
 
 
-def set_value(path: str, key: str, value: int) -> None:
+def set_value(path: str, key: str, value: int | str) -> None:
     """Give a local setting a value; all else in the file stays as it is, comments too.
 
     The store's lock is held. The new file replaces the old one in one step.
@@ -94,7 +95,7 @@ def set_value(path: str, key: str, value: int) -> None:
         _replace(os.path.realpath(path), _edited(data, key, value, wanted))
 
 
-def _edited(data: bytes, key: str, value: int, wanted: Mapping[str, int]) -> bytes:
+def _edited(data: bytes, key: str, value: int | str, wanted: Values) -> bytes:
     """The file's bytes with one value changed or one line more.
 
     A file too unusual for that is written anew, without its comments.
@@ -109,7 +110,7 @@ def _edited(data: bytes, key: str, value: int, wanted: Mapping[str, int]) -> byt
     return "".join(f"{name}: {number}\n" for name, number in sorted(wanted.items())).encode()
 
 
-def _with_value(text: str, key: str, value: int) -> str:
+def _with_value(text: str, key: str, value: int | str) -> str:
     root = _compose(text.encode("utf-8"))
     for name, old in _pairs(root) if root is not None else ():
         if _scalar(name) == key:
@@ -148,12 +149,12 @@ def _scalar(node: Any) -> str:
     return node.value if node.id == "scalar" else f"a {node.id}"
 
 
-def _value(name: str, key: Any, node: Any) -> int:
+def _value(name: str, key: Any, node: Any) -> int | str:
     if name not in LOCAL:
         raise _bad(f"unknown setting {name[:60]!r}", _where_else(name), key)
     text = _scalar(node)
     try:
-        return int(settings.parse(name, text))
+        return settings.parse(name, text)
     except Refusal as refusal:
         raise _bad(refusal.message, refusal.hint, node) from refusal
 

@@ -1,46 +1,304 @@
-"""The only door to git.
+"""The only door to git: questions about the user's repository, and what a sync may do in it.
 
-The hot path asks git two or three short questions; it does so with one small
-runner, for importing subprocess or GitPython costs more than git's whole answer.
+Both go through one small runner, for a command asks git two or three short questions, and
+importing subprocess or GitPython costs more than git's whole answer (10 and 105 ms against 2).
+
+A `Repository` is the view of a sync: it runs no hook of the user's, starts no maintenance,
+asks for no password where nobody is there to type it, and waits for the disk. It never
+names the index, the working tree, HEAD or a branch.
 """
 
+import contextlib
+import functools
 import os
-from typing import Any
+import select
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
-Environment = dict[str, str]
+NO_GIT = 127
+TIMED_OUT = 124
+_BLOCK_BYTES = 1 << 20
+LOCAL_S = 120.0
+REMOTE_S = 600.0
+_LOCK_S = 1.0
+# With git's defaults a power cut leaves a repository that git cannot read.
+_SAFE = (
+    "-c", "core.fsync=committed,loose-object,reference", "-c", "core.hooksPath=/dev/null",
+    "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "fetch.writeCommitGraph=false",
+    "-c", "core.logAllRefUpdates=false", "-c", "push.gpgSign=false",
+    "-c", "push.recurseSubmodules=no", "-c", "log.showSignature=false", "-c", "color.ui=false",
+    "-c", "i18n.logOutputEncoding=UTF-8",
+)  # fmt: skip
+# What a git that called us (a hook, an alias) says about its own repository and index.
+_FOREIGN = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE",
+    "GIT_QUARANTINE_PATH", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE",
+)  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """How a git command ended; `status` is `TIMED_OUT` when it was stopped at its deadline."""
+
+    status: int
+    out: bytes
+    err: str
 
 
 def run(arguments: list[str], folder: str) -> tuple[int, bytes]:
     """Run `git ARGUMENTS` in a folder without input; answer its status and output.
 
-    What git writes to stderr is dropped; 127 means there is no git.
+    What git writes to stderr is dropped; `NO_GIT` means there is no git.
     """
-    reading, writing = os.pipe()
     devnull = os.open(os.devnull, os.O_RDWR)
-    actions = [
-        (os.POSIX_SPAWN_DUP2, devnull, 0),
-        (os.POSIX_SPAWN_DUP2, writing, 1),
-        (os.POSIX_SPAWN_DUP2, devnull, 2),
-    ]
     try:
-        child = os.posix_spawnp(
-            "git", ["git", "-C", folder, *arguments], os.environ, file_actions=actions
-        )
+        with _started(["-C", folder, *arguments], devnull, devnull, dict(os.environ)) as child:
+            output = child.stream.read()
+        return child.status, output
+    finally:
+        os.close(devnull)
+
+
+class _Child:
+    """A git process and the stream of its stdout; `status` counts once it has ended."""
+
+    def __init__(self, pid: int, stream: BinaryIO) -> None:
+        self.pid, self.stream, self.status = pid, stream, NO_GIT
+
+
+@contextlib.contextmanager
+def _started(
+    arguments: Sequence[str], stdin: int, stderr: int, environment: dict[str, str]
+) -> Iterator[_Child]:
+    reading, writing = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate((stdin, writing, stderr))]
+    try:
+        pid = os.posix_spawnp("git", ["git", *arguments], environment, file_actions=actions)
     except FileNotFoundError:
-        os.close(reading)
-        return 127, b""
+        pid = 0
     finally:
         os.close(writing)
-        os.close(devnull)
     with os.fdopen(reading, "rb") as stream:
-        output = stream.read()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), output
+        child = _Child(pid, stream)
+        try:
+            yield child
+        except BaseException:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            if pid:
+                child.status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+class Repository:
+    """The common git folder of a clone, for reading and writing refs of our own.
+
+    tree: where relative URLs of remotes begin. remote_s: how long a remote may take.
+    """
+
+    def __init__(self, git_dir: str, tree: str, remote_s: float = REMOTE_S) -> None:
+        self._remote_s = remote_s
+        self._git_dir = git_dir
+        self._words = ("-C", tree, f"--git-dir={git_dir}", *_SAFE)
+        self._environment = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
+        self._environment |= {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+        if not os.isatty(0):
+            self._environment.setdefault("GIT_TERMINAL_PROMPT", "0")
+
+    def __call__(self, *words: str, stdin: bytes = b"", deadline_s: float = LOCAL_S) -> Answer:
+        """Run a git command to its end, or to its deadline."""
+        with _file_of(stdin) as given, _file_of(b"") as errors:
+            with _started([*self._words, *words], given, errors, self._environment) as child:
+                output = _read_until(child, time.monotonic() + deadline_s)
+            text = _content(errors).decode(errors="replace")
+        if output is None:
+            return Answer(TIMED_OUT, b"", f"no answer within {deadline_s:.0f} s")
+        return Answer(child.status, output, text if child.pid else "there is no git")
+
+    @contextlib.contextmanager
+    def streaming(self, *words: str, stdin: bytes = b"") -> Iterator[BinaryIO]:
+        """The output of a git command, while it runs; raises `Failed` when it ends badly."""
+        with _file_of(stdin) as given, _file_of(b"") as errors:
+            with _started([*self._words, *words], given, errors, self._environment) as child:
+                yield child.stream
+            if child.status:
+                raise Failed(_content(errors).decode(errors="replace"))
+
+    def objects(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """The contents of objects, one after the other; None for one that is not there."""
+        requests = "".join(f"{name}\n" for name in names).encode()
+        with self.streaming("cat-file", "--batch", "--buffer", stdin=requests) as stream:
+            for _ in names:
+                size = stream.readline().split()[-1:]
+                if not size or not size[0].isdigit():
+                    yield None
+                    continue
+                yield stream.read(int(size[0]))
+                stream.read(1)
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether all these objects are in the repository."""
+        requests = "".join(f"{name}\n" for name in names).encode()
+        answer = self("cat-file", "--batch-check", stdin=requests) if names else None
+        return answer is None or not (answer.status or b" missing\n" in answer.out)
+
+    def clear_locks(self, prefix: str) -> None:
+        """Remove the locks that a killed git has left on refs of our own."""
+        for folder, _, files in os.walk(os.path.join(self._git_dir, prefix)):
+            for name in files:
+                if name.endswith(".lock"):
+                    _outlast(os.path.join(folder, name))
+
+    def remotes(self) -> dict[str, str]:
+        """The names and URLs of the user's remotes."""
+        answer = self("config", "--null", "--get-regexp", r"^remote\..*\.url$")
+        found: dict[str, str] = {}
+        for entry in answer.out.decode(errors="replace").split("\0"):
+            name, _, url = entry.partition("\n")
+            if name:
+                found.setdefault(name[len("remote.") : -len(".url")], url)
+        return found
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """The local refs under a prefix, by what follows it, with their commits."""
+        answer = self("for-each-ref", "--format=%(objectname) %(refname)", prefix)
+        return _names(answer.out, prefix, " ")
+
+    def remote_refs(self, remote: str, prefix: str) -> tuple[Answer, dict[str, str]]:
+        """What a remote has under a prefix, like `refs`: one round trip."""
+        words = ("ls-remote", "--quiet", "--refs", "--", remote, prefix + "*")
+        answer = self(*words, deadline_s=self._remote_s)
+        return answer, _names(answer.out, prefix, "\t")
+
+    def fetch(self, remote: str, refspecs: Sequence[str]) -> Answer:
+        """Fetch refs into refs of our own, whole histories whatever kind of clone this is."""
+        words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-prune",
+                 "--no-recurse-submodules", "--no-auto-maintenance", "--no-filter",
+                 "--refmap=", "--stdin", "--", remote)  # fmt: skip
+        given = "".join(f"{spec}\n" for spec in refspecs).encode()
+        return self(*words, stdin=given, deadline_s=self._remote_s)
+
+    def push(
+        self, remote: str, moves: Sequence[tuple[str, str, str]], *, atomic: bool = False
+    ) -> tuple[Answer, dict[str, str]]:
+        """Move refs of the remote, each by compare-and-swap and never by force.
+
+        moves: (ref, the commit it must have now or "", the commit to have then or "").
+        Returns git's answer and, per ref that did not move, the reason.
+        """
+        # A mirror would push every ref of the user's; a URL is none.
+        is_name = not any(sign in remote for sign in "/:=")
+        words = ["-c", f"remote.{remote}.mirror=false"] if is_name else []
+        words += ["push", "--porcelain", "--no-verify", "--quiet"]
+        words += ["--atomic"] if atomic else []
+        words += [f"--force-with-lease={ref}:{before}" for ref, before, _ in moves]
+        words += ["--", remote, *(f"{after}:{ref}" for ref, _, after in moves)]
+        answer = self(*words, deadline_s=self._remote_s)
+        failed = {}
+        for line in answer.out.decode(errors="replace").splitlines():
+            if line.startswith("!\t"):
+                _, pair, reason = line.split("\t", 2)
+                failed[pair.partition(":")[2]] = reason
+        return answer, failed
+
+    def added(self, refs: Sequence[str], known: Sequence[str]) -> Iterator["Change"]:
+        """What the commits of refs added, parents first, but for the history of known commits.
+
+        Raises `Failed` where one of these is not in the repository.
+        """
+        given = "".join(f"{name}\n" for name in (*refs, *(f"^{name}" for name in known)))
+        words = ("log", "--stdin", "--source", "--topo-order", "--reverse", "--root", "--raw",
+                 "--no-abbrev", "-r", "--no-renames", "--format=%x01%H %S")  # fmt: skip
+        ref = ""
+        with self.streaming(*words, stdin=given.encode()) as stream:
+            for line in stream:
+                if line.startswith(b"\x01"):
+                    _, ref = line[1:].decode().split()
+                elif line.startswith(b":"):
+                    meta, _, path = line.rstrip(b"\n").partition(b"\t")
+                    name = meta.split()[3].decode()
+                    if name.strip("0"):
+                        yield Change(ref, path.decode(errors="replace"), name)
+
+    def write_commits(self, commands: bytes) -> Answer:
+        """Feed `git fast-import`, which makes commits and moves refs of our own to them."""
+        words = ("fast-import", "--quiet", "--force", "--done", "--date-format=raw")
+        return self(*words, stdin=commands)
+
+
+class Change(NamedTuple):
+    """A file that a commit of a ref added: its path in the tree, and its object."""
+
+    ref: str
+    path: str
+    name: str
+
+
+class Failed(Exception):
+    """Git ended in the middle of an answer, with these words."""
+
+
+def _names(output: bytes, prefix: str, gap: str) -> dict[str, str]:
+    pairs = [line.split(gap, 1) for line in output.decode(errors="replace").splitlines()]
+    return {name[len(prefix) :]: commit for commit, name in pairs if name.startswith(prefix)}
+
+
+def _outlast(lock: str) -> None:
+    """Remove a lock that is held for longer than any git at work holds one on a ref."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(lock)
+        time.sleep(min(max(0.0, found.st_mtime + _LOCK_S - time.time()), _LOCK_S))
+        if os.stat(lock).st_ino == found.st_ino:
+            os.unlink(lock)
+
+
+@contextlib.contextmanager
+def _file_of(data: bytes) -> Iterator[int]:
+    """A file without a name that holds bytes: no pipe fills up with nobody to read it."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("git")
+    else:
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp()
+        os.unlink(path)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int) -> bytes:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    return os.pread(descriptor, min(size, _BLOCK_BYTES), 0)
+
+
+def _read_until(child: _Child, deadline: float) -> bytes | None:
+    """All that a child writes; None when it has not ended by then, and was stopped."""
+    parts: list[bytes] = []
+    poll = select.poll()
+    poll.register(child.stream, select.POLLIN)
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        part = os.read(child.stream.fileno(), _BLOCK_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+    if child.pid:
+        os.kill(child.pid, signal.SIGTERM)
+    return None
+
+
+@functools.cache
 def settings(folder: str) -> dict[str, str]:
-    """The user's git settings that name who acts and what the project is."""
-    wanted = r"^(coord\.agent|user\.name|remote\.origin\.url)$"
+    """The git settings that name who acts, what the project is, and how files are named."""
+    wanted = r"^(coord\.agent|user\.name|remote\.origin\.url|core\.ignorecase)$"
     _, output = run(["config", "--null", "--get-regexp", wanted], folder)
     found = {}
     for entry in output.decode(errors="replace").split("\0"):

@@ -92,7 +92,7 @@ def strangers(folder: str) -> list[Segment]:
 
 
 def _entries(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for tool in events.TOOLS:
+    for tool in events.FOLDERS:
         with contextlib.suppress(FileNotFoundError):
             for entry in list(os.scandir(os.path.join(folder, tool))):
                 yield tool, entry
@@ -255,6 +255,11 @@ class Appender:
         self.tip, self._number, self._torn = tip_on_disk(folder, tool, writer)
         self._lines: list[bytes] = []
 
+    def begin_segment(self) -> None:
+        """Leave the newest segment as it is and write into a new one."""
+        if self.tip.seq:
+            self._number, self._torn = self._number + 1, False
+
     def add(self, raw: Mapping[str, Any]) -> dict[str, Any] | None:
         """Take an event into the batch, with its place in the chain.
 
@@ -272,15 +277,23 @@ class Appender:
         self.tip = Tip(placed["seq"], digest_of(line), placed["event_id"])
         return placed
 
-    def write(self) -> None:
-        """Append the batch and wait until the disk has it."""
+    def copy(self, line: bytes, raw: Mapping[str, Any]) -> None:
+        """Take a line of this journal as another clone wrote it into the batch."""
+        self._lines.append(line)
+        self.tip = Tip(raw["seq"], digest_of(line), raw["event_id"])
+
+    def write(self, wait: bool = True) -> None:
+        """Append the batch and wait until the disk has it.
+
+        wait: without it, only what can be had again, from elsewhere, may be in the batch.
+        """
         batch: Sequence[bytes] = self._lines
         self._lines = []
         with store.refusing_disk_errors(os.path.join(self._folder, self._tool)):
             while batch:
-                batch = self._write_to_segment(batch)
+                batch = self._write_to_segment(batch, wait)
 
-    def _write_to_segment(self, batch: Sequence[bytes]) -> Sequence[bytes]:
+    def _write_to_segment(self, batch: Sequence[bytes], wait: bool) -> Sequence[bytes]:
         """Write what still fits into the open segment; answer the rest."""
         path = segment_path(self._folder, self._tool, self.writer, self._number)
         size = os.path.getsize(path) if os.path.exists(path) else 0
@@ -290,7 +303,7 @@ class Appender:
             return batch
         taken = _fitting(batch, SEGMENT_BYTES - size)
         data = (b"\n" if self._torn else b"") + b"\n".join(batch[:taken]) + b"\n"
-        _append(path, data, is_new=size == 0)
+        _append(path, data, is_new=size == 0, wait=wait)
         self._torn = False
         return batch[taken:]
 
@@ -304,7 +317,7 @@ def _fitting(batch: Sequence[bytes], space: int) -> int:
     return count
 
 
-def _append(path: str, data: bytes, is_new: bool) -> None:
+def _append(path: str, data: bytes, is_new: bool, wait: bool = True) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o666)
     try:
@@ -313,10 +326,11 @@ def _append(path: str, data: bytes, is_new: bool) -> None:
         while written < len(data):
             # A short write means a disk that is filling up: the next one says why.
             written += os.write(descriptor, data[written:])
-        os.fdatasync(descriptor)
+        if wait:
+            os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
-    if is_new:
+    if is_new and wait:
         sync_folder(os.path.dirname(path))
 
 

@@ -9,11 +9,11 @@ new one is minted, and every hold acquired up to then counts as possibly this ho
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from coord.core import event as events
-from coord.edge import journal, store
+from coord.edge import git, journal, store
 from coord.edge.clock import Chance
 from coord.edge.store import Place
 
@@ -29,6 +29,7 @@ class Replica:
         self._place = place
         self._path = os.path.join(place.local, NAME)
         self._branch = _branch(place) if place.is_inline else ""
+        self._head = git.head(place.tree).get("commit", "") if place.is_inline else ""
         self._kept = self._load(newest)
 
     @property
@@ -64,14 +65,26 @@ class Replica:
         self._kept["ours"].append(name)
         self.save()
 
-    def is_ours(self, hold: Mapping[str, Any]) -> bool:
-        """Whether a hold was acquired in this store, as far as can be known."""
-        name = str(hold["writer"]).rpartition(".")[2]
-        return name in self._kept["ours"] or hold["event_id"] <= self._kept["adopted"]
+    def is_ours(self, event_id: str, writers: Iterable[str]) -> bool:
+        """Whether an event was written in this store, as far as can be known.
+
+        writers: whose journals hold it; one event may stand in several.
+        """
+        return event_id <= self._kept["adopted"] or any(map(self.owns, writers))
 
     def owns(self, writer: str) -> bool:
         """Whether a writer's name is one of this clone's."""
         return writer.rpartition(".")[2] in self._kept["ours"]
+
+    def is_current(self, writer: str) -> bool:
+        """Whether this clone writes under this name's replica, on whatever branch."""
+        return writer.rpartition(".")[2] in self._kept["current"].values()
+
+    def name_of(self, writer: str, chance: Chance) -> str:
+        """What the agent of a writer name of ours is called now."""
+        if self._branch not in self._kept["current"]:
+            self.renew(chance)
+        return f"{writer.rpartition('.')[0]}.{self._kept['current'][self._branch]}"
 
     def ended_as_written(self, journal: str, seq: int, digest: str) -> bool:
         """Whether a journal ends as this clone last wrote it (inline mode).
@@ -81,12 +94,20 @@ class Replica:
         """
         if not self._place.is_inline or journal not in self._kept["tips"]:
             return True
-        return bool(self._kept["tips"][journal] == [seq, digest])
+        return bool(self._kept["tips"][journal][:2] == [seq, digest])
+
+    def is_committed(self, journal: str) -> bool:
+        """Whether a journal's newest segment may be part of a commit (inline mode).
+
+        Such a file never changes again: then all versions of it that any branch or clone
+        has are equal, and no merge of whatever history can conflict in it.
+        """
+        return self._place.is_inline and self._kept["tips"].get(journal, [])[2:] != [self._head]
 
     def wrote(self, journal: str, seq: int, digest: str) -> None:
         """Remember how a journal ends now (inline mode)."""
         if self._place.is_inline:
-            self._kept["tips"][journal] = [seq, digest]
+            self._kept["tips"][journal] = [seq, digest, self._head]
             self.save()
 
     def save(self) -> None:

@@ -11,6 +11,7 @@ Every linked worktree of a clone so finds the same folder. The store's lock is
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from coord.errors import Refusal
 FOLDER = ".coord"
 LOCK_WAIT_S = 60.0
 INLINE_MARK = ".gitattributes"
+# In `local/`: notes of holds that the remote was asked for (see `edge.sync.holds`).
+CONFIRMING = "confirming"
 
 
 class Place(NamedTuple):
@@ -136,6 +139,18 @@ def _from_git_dir(common: str, here: str) -> Place:
         tree = os.path.realpath(os.path.join(common, os.fsdecode(worktree.strip())))
         return Place(os.path.join(tree, FOLDER), tree, common)
     return Place(os.path.join(common, FOLDER), here, common)
+
+
+def has_unsettled(place: Place) -> bool:
+    """Whether a process may have won a hold from the remote that it never recorded.
+
+    A note whose time lies ahead was tried in vain a moment ago.
+    """
+    try:
+        with os.scandir(os.path.join(place.local, CONFIRMING)) as entries:
+            return any(entry.stat().st_mtime <= time.time() for entry in entries)
+    except FileNotFoundError:
+        return False
 
 
 def make_folders(place: Place) -> list[str]:

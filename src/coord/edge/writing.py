@@ -12,19 +12,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coord.core import arbiter, judging, registry
+from coord.core import arbiter, judging, registry, resource
 from coord.core import event as events
 from coord.core.draft import Author, Draft, event_of, scope_of
 from coord.core.event import Event
+from coord.core.lease import domain as leases
 from coord.core.problem import Problem, State
 from coord.core.wk import view
-from coord.edge import blobs, index, journal, store
+from coord.edge import blobs, clock, index, journal, presence, store
 from coord.edge.clock import Chance
-from coord.edge.index import Index
+from coord.edge.index import Index, mail
 from coord.edge.replica import Replica
 from coord.edge.store import Place
 from coord.errors import Refusal
 
+# What takes, renews or ends a hold is not refused for its being over.
+_OF_THE_HOLD = frozenset({
+    "work.renewed", "work.released", "lease.renew", "lease.release", "lease.break",
+    "run.renewed", "run.completed", *judging.EXCLUSIVE,
+})  # fmt: skip
 _WHEN_LIFTED = "it goes on when that is lifted: ev agent resume"
 
 
@@ -60,7 +66,14 @@ class Desk:
         self._keys: dict[str, list[Event]] = {}
         self._appenders: dict[str, journal.Appender] = {}
         self._blobs: dict[str, bytes] = {}
+        self._sent = 0
         self._locks = contextlib.ExitStack()
+        self._taken: set[str] = set()
+        # The nonces with which this process has swapped the remote's records.
+        self.won: frozenset[str] = frozenset()
+        # The confirmed holds that this batch ends: their records are still to be given back.
+        self.ended: list[tuple[str, str]] = []
+        self.is_written = False
 
     @property
     def judged_at_ms(self) -> int:
@@ -88,7 +101,21 @@ class Desk:
 
     def is_ours(self, hold: arbiter.Hold) -> bool:
         """Whether a hold was acquired in this store."""
-        return self._replica.is_ours(hold)
+        return self._is_ours(hold["event_id"])
+
+    def _is_ours(self, event_id: str) -> bool:
+        if event_id in self._taken:
+            return True
+        return self._replica.is_ours(event_id, self.index.writers_of(event_id))
+
+    def has_won(self, nonce: object) -> bool:
+        """Whether this process has swapped the remote's record with this nonce."""
+        return nonce in self.won
+
+    def sent_since(self, agent_id: str, since_ms: int) -> int:
+        """How many messages an agent has sent from an instant on, with this batch's."""
+        ours = self._sent if agent_id == self.author.agent_id else 0
+        return mail.sent_since(self.index.connection, agent_id, since_ms) + ours
 
     def take(self, draft: Draft) -> Written:
         """Judge one draft and take it into the batch; raises the refusal otherwise."""
@@ -103,6 +130,9 @@ class Desk:
         appender = self._appender(events.journal_of(draft.type))
         event_id = self._mint(appender)
         raw, event = event_of(draft, self.author, event_id, self._stamp, appender.writer)
+        before = arbiter.confirmed_in(self.state(events.entity_of(raw)))
+        if draft.refs.get("lease_id") in before and draft.type not in _OF_THE_HOLD:
+            self._refuse_over(draft.refs["lease_id"])
         after, problem = judging.judge(event, self)
         if problem is not None:
             raise self._refusal(problem, event)
@@ -110,13 +140,34 @@ class Desk:
         if placed is None:
             raise _too_large(raw)
         self.newest = event_id
+        self._taken.add(event_id)
+        if before:
+            self._note_ended(before, arbiter.confirmed_in(after))
         entity = events.entity_of(raw)
         if entity:
             self._states[entity] = after
+        self._sent += raw["type"] == "msg.sent"
         if event.key:
             again = event._replace(raw=placed)
             self._keys.setdefault(events.key_scope(raw), []).append(again)
         return Written(placed)
+
+    def _refuse_over(self, lease_id: str) -> None:
+        """Refuse what a confirmed hold no longer allows: other clones wait on their own clocks."""
+        from coord.edge.sync import kept
+
+        if kept.is_over_here(self.place.local, lease_id, clock.boot_id(), clock.boot_ms()):
+            text = "the confirmed hold is over: its time has passed here, or this machine restarted"
+            raise Refusal("not_held", text, "renew it: wk renew", lease_id=lease_id)
+
+    def go_past(self, event_id: str) -> None:
+        """Let the next event's id be larger than this one."""
+        self.newest = max(self.newest, event_id)
+
+    def _note_ended(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        for lease_id in before.keys() - after.keys():
+            hold = before[lease_id]
+            self.ended.append((resource.domain_of(hold["resource"]), hold["nonce"]))
 
     def _said_before(self, draft: Draft) -> Written | None:
         if not draft.key:
@@ -142,6 +193,9 @@ class Desk:
         """A retry must not be told that it holds what somebody else holds by now."""
         if first.type not in judging.EXCLUSIVE:
             return
+        if first.type == "lease.acquire":
+            self._refuse_if_leased(first)
+            return
         work_id = first.refs.get("work_id", "")
         state = self.state(f"work/{work_id}")
         held = state.get("claim")
@@ -152,6 +206,15 @@ class Desk:
                 self.state(f"work/{first.refs['work_id']}"), held["resource"]
             )
             raise Refusal("held", arbiter.held_text(held), hint, **facts)
+
+    def _refuse_if_leased(self, first: Event) -> None:
+        state = self.state(events.entity_of(first.raw))
+        if arbiter.holding(leases.domain_in(state), first.refs["lease_id"]) is not None:
+            return
+        hold = leases.in_way(first, state, self)
+        if hold is not None and arbiter.runs(hold, self.judged_at_ms):
+            hint, facts = _lease_holder(hold)
+            raise Refusal("held", arbiter.held_text(hold), hint, **facts)
 
     def said_with(self, key: str) -> list[Written]:
         """What this agent has written under a key, of whatever type."""
@@ -170,12 +233,13 @@ class Desk:
     def _refuse_early_clock(self, draft: Draft) -> None:
         """Refuse to judge what an event of our own from the future may yet decide."""
         horizon = events.horizon(self.now_ms)
-        work_id = str(draft.refs.get("work_id", ""))
-        for raw in self.index.early_of(f"work/{work_id}", horizon):
-            if self._replica.is_ours({"writer": raw["writer"], "event_id": raw["event_id"]}):
+        entity = events.entity_of({"type": draft.type, "refs": draft.refs})
+        for raw in self.index.early_of(entity, horizon):
+            if self._is_ours(raw["event_id"]):
+                about = entity.partition("/")[2]
                 raise Refusal(
                     "clock",
-                    f"this store has written {raw['event_id']} about {work_id}, which lies more"
+                    f"this store has written {raw['event_id']} about {about}, which lies more"
                     " than 5 minutes ahead of the clock",
                     "set the clock right, take another item, or wait until that time has come",
                 )
@@ -196,6 +260,8 @@ class Desk:
             goes_on = (tip.seq, tip.digest) == (expected.seq, expected.digest)
             as_written = self._replica.ended_as_written(f"{tool}/{writer}", tip.seq, tip.digest)
             if goes_on and as_written and tip.event_id < events.horizon(self.now_ms):
+                if self._replica.is_committed(f"{tool}/{writer}"):
+                    appender.begin_segment()
                 return appender
             self._replica.renew(self.chance)
         raise AssertionError("a new replica has no journal yet")
@@ -210,10 +276,12 @@ class Desk:
 
     def write(self) -> None:
         """Append the batch; every journal is on disk when this returns."""
+        self.is_written = True
         blobs.store(self.place.store, self._blobs)
         for tool, appender in self._appenders.items():
             appender.write()
             self._replica.wrote(f"{tool}/{appender.writer}", appender.tip.seq, appender.tip.digest)
+        presence.beat(self.place.local, self.author, self.now_ms)
 
     def keep(self, data: bytes) -> dict[str, Any]:
         """Keep bytes as a blob, written with the batch: {sha256, body_bytes}."""
@@ -230,17 +298,49 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
     if problem.code == "paused":
         pause = registry.pause_of(desk, event.agent_id, "~") or {}
         return _WHEN_LIFTED, {"paused_by": pause.get("by")}
+    if event.type.startswith("lease."):
+        return _lease_step(problem, event, desk)
     if problem.code in ("held", "fenced"):
         hint, facts = _holder_facts(desk.state(f"work/{work_id}"), work_id)
         told = f"until then it is theirs; wk comment {work_id} tells them something"
         return hint if event.type in judging.EXCLUSIVE else told, facts
+    if problem.code == "lost":
+        return f"let it go: wk release {work_id}", {"work_id": work_id}
     if problem.code == "not_held":
         return f"wk claim {work_id}", {"work_id": work_id}
+    if problem.code == "hops":
+        return "somebody should look at it; a reply without --auto begins anew", {}
+    if problem.code == "rate":
+        return "wait a minute, or a person may: ev config set msg.rate_per_minute N", {}
     if problem.code == "unverified":
         return f"wk submit {work_id}, then another agent: wk verify {work_id} --pass", {}
     if problem.code == "not_ready":
         return f"wk show {work_id} says more; --anyway claims it all the same", {}
     return "", {"work_id": work_id} if work_id else {}
+
+
+def _lease_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[str, Any]]:
+    """The same for leases: who holds it, since when, why, and whom to write to."""
+    resource = event.refs.get("resource", "")
+    if problem.code == "held":
+        hold = leases.in_way(event, desk.state(events.entity_of(event.raw)), desk)
+        if hold is not None:
+            hint, facts = _lease_holder(hold)
+            return hint, {"resource": resource, **facts}
+    if problem.code == "not_held":
+        return f"lease acquire {resource}", {"resource": resource}
+    return "", {"resource": resource} if resource else {}
+
+
+def _lease_holder(hold: arbiter.Hold) -> tuple[str, dict[str, Any]]:
+    told = ("lease_id", "fence", "acquired_at_ms", "expires_at_ms", "confirmed", "why", "work_id")
+    facts = {
+        "holder": hold["agent_id"],
+        "holder_session": hold["session_id"],
+        "held": hold["resource"],
+        **{name: hold[name] for name in told if name in hold},
+    }
+    return f"--wait waits for it; msg send --to {hold['agent_id']} asks for it", facts
 
 
 def _too_large(raw: Mapping[str, Any]) -> Refusal:

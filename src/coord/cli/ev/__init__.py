@@ -24,6 +24,8 @@ _VERBS = {
     "agent": "coord.cli.ev.agent:agent",
     "config": "coord.cli.ev.config:config",
     "check": "coord.cli.ev.check:check",
+    "sync": "coord.cli.sync:sync",
+    "archive": "coord.cli.ev.archive:archive_refs",
 }
 
 

@@ -33,11 +33,14 @@ def agent() -> None:
 @click.option("--mode", type=click.Choice(registry.MODES), help="How it takes notice.")
 @click.option("--period", metavar="SPAN", help="With --mode episodic: how often it looks, 5m.")
 @click.option("--capability", "capabilities", multiple=True, metavar="WORD", help="What it can.")
+@click.option("--role", "roles", multiple=True, metavar="WORD",
+              help="What it is here; mail to @WORD reaches it.")  # fmt: skip
 def register(
     call: kit.Call,
     agent_id: str | None,
     period: str | None,
     capabilities: Sequence[str],
+    roles: Sequence[str],
     **options: Any,
 ) -> None:
     """Register AGENT, or whoever calls, or change what is registered.
@@ -57,11 +60,21 @@ def register(
         body["period_ms"] = units.parse_duration(period)
     if capabilities:
         body["capabilities"] = sorted(set(capabilities))
+    if roles:
+        body["roles"] = _roles(roles)
     if body.get("mode") == "episodic" and "period_ms" not in body:
         raise Refusal("usage", "--mode episodic needs --period", "--period 5m")
     refs = {"agent_id": identity.agent_id(agent_id) if agent_id else call.author.agent_id}
     written = call.record(lambda desk: [call.draft("agent.registered", refs, body)])
     call.acknowledge(written, lambda raw: f"{raw['refs']['agent_id']} registered", "agent_id")
+
+
+def _roles(words: Sequence[str]) -> list[str]:
+    for word in words:
+        if not registry.ROLE.fullmatch(word):
+            hint = "a lower-case word like reviewer"
+            raise Refusal("usage", f"{word[:60]!r} is no role", hint)
+    return sorted(set(words))
 
 
 def _human(text: str) -> str:

@@ -20,23 +20,25 @@ from coord.errors import NO
 def check(call: kit.Call, full: bool) -> int:
     """Read every journal from its first byte and print what is wrong, a line each.
 
-    `kind` is `journal` for damage to the files (writer, seq, path, offset, code) and
-    `fold` for events without effect, such as a claim that lost. It never changes
-    anything: repair is appending.
+    `kind` is `journal` for damage to the files (writer, seq, path, offset, code), `fork`
+    for a journal that went on in two ways, whose other side `path` keeps and whose events
+    all count, and `fold` for events without effect, such as a claim that lost. It never
+    changes anything: repair is appending.
 
     \b
-    Exits: 1 there is damage (events without effect alone are exit 0).
+    Exits: 1 there is damage (forks and events without effect alone are exit 0).
     Example: ev check --full
     """
-    rows = list(_damage(call.place.store))
+    rows = [*_damage(call.place.store), *_forks(call.place.store)]
     with call.reading() as known:
         rows += [_fold_row(problem) for problem in known.problems()]
         rows += _quarantined(known)
         if full:
             rows += _full(call, known)
     call.emit(rows, _table, ident="code")
-    damaged = sum(row["kind"] == "journal" for row in rows)
-    call.note(f"{damaged} damaged places, {len(rows) - damaged} events without full effect")
+    damaged, forked = (sum(row["kind"] == kind for row in rows) for kind in ("journal", "fork"))
+    rest = len(rows) - damaged - forked
+    call.note(f"{damaged} damaged places, {forked} forks, {rest} events without full effect")
     return NO if damaged else 0
 
 
@@ -53,6 +55,17 @@ def _damage(folder: str) -> Iterator[dict[str, Any]]:
             "offset": 0,
             "message": "this is no ordinary file, and is not read",
         }
+
+
+def _forks(folder: str) -> Iterator[dict[str, Any]]:
+    """The journals that went on in two ways; the other side is named `tool.writer.hash`."""
+    for group in reading.journals(journal.segments(folder)):
+        tool, _, name = group[0].writer.partition(".")
+        if group[0].tool == events.ATTIC:
+            writer = name.rpartition(".")[0]
+            text = f"{tool}/{writer} went on in two ways; the other one is kept here and counts"
+            row = {"kind": "fork", "code": "forked", "tool": tool, "writer": writer}
+            yield {**row, "path": group[0].path, "message": text}
 
 
 def _fold_row(problem: Problem) -> dict[str, Any]:

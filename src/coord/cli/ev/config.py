@@ -93,6 +93,6 @@ def set_value(call: kit.Call, name: str, value: str) -> None:
     if not call.dry_run:
         with call.desk() as desk:
             desk.refuse_paused()
-            config_file.set_value(_path(call), name, int(parsed))
+            config_file.set_value(_path(call), name, parsed)
     row = {"key": name, "value": parsed, "scope": "clone"}
     call.emit([row], lambda _: click.echo(f"{name} is {parsed} for this clone"), ident="value")

@@ -1,7 +1,7 @@
 """`ev materialize` and `ev diff`: the folded state, from the store or a pipe, now or then."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -9,21 +9,30 @@ import click
 from coord.cli import kit, naming
 from coord.core import diff as changes
 from coord.core import event as events
-from coord.core import fold
+from coord.core import fold, units
 from coord.core.problem import State
-from coord.edge import piped
+from coord.edge import identity, piped
 from coord.edge.index import Index
 from coord.errors import NO, Refusal
 
+# What can be printed, and the entities that it is made of besides the agents.
+_FAMILIES: Mapping[str, tuple[str, ...]] = {"work": ("work",), "agents": (), "inbox": ("msg",)}
 
-@kit.command("materialize")
-@click.argument("what", type=click.Choice(["work", "agents"]))
+
+@kit.command("materialize", own_as=True)
+@click.argument("what", type=click.Choice([*_FAMILIES]))
 @click.argument("source", required=False, metavar="[-]", type=click.Choice(["-"]))
 @click.option("--at", metavar="WHEN", help="As of an EVENT_ID or a TIME, up to and with it.")
 @click.option("--format", "form", type=click.Choice(["json", "md"]), default="json",
               help="JSON Lines, or Markdown to read.")  # fmt: skip
-def materialize(call: kit.Call, what: str, source: str | None, at: str | None, form: str) -> None:
-    """Print the state that the events fold to: one line per work item or agent.
+@click.option("--agent", metavar="AGENT", help="Whose inbox; mine unless said.")
+@click.option("--as", "--me", "as_", metavar="AGENT", help="Who acts: agent:NAME, human:… or bot:…")
+def materialize(
+    call: kit.Call, what: str, source: str | None, at: str | None, form: str, agent: str | None
+) -> None:
+    """Print the state that the events fold to: one line per work item, agent, or message.
+
+    inbox is what msg inbox lists, all of it: unread first, then the newest.
 
     With - it folds the lines on stdin and reads nothing else; their order, and lines
     that come twice, change nothing. Both ways give the same bytes:
@@ -37,25 +46,47 @@ def materialize(call: kit.Call, what: str, source: str | None, at: str | None, f
     Exits: 2 usage; 3 --at fits no event.
     Example: ev materialize work --at '1d ago' --format md > BACKLOG.md
     """
-    states, now_ms = _from_pipe(call, at) if source else _from_store(call, at)
-    rows = changes.rows_of(what, states, now_ms).values()
+    states, now_ms = _from_pipe(call, at) if source else _from_store(call, what, at)
+    rows = _rows(call, what, agent, states, now_ms)
     if form == "json":
         for row in rows:
             kit.out(row)
         return
-    lines = (f"- {_line(row)}" for row in rows) if what == "agents" else _markdown(states, now_ms)
+    lines = _markdown(states, now_ms) if what == "work" else map(_LINES[what], rows)
     for line in lines:
         click.echo(line)
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _rows(
+    call: kit.Call, what: str, agent: str | None, states: Mapping[str, State], now_ms: int
+) -> Iterable[Mapping[str, Any]]:
+    if what != "inbox":
+        return changes.rows_of(what, states, now_ms).values()
+    from coord.core.msg import view
+
+    return view.inbox(states, identity.agent_id(agent) if agent else naming.reader(call), now_ms)
+
+
+def _message(row: Mapping[str, Any]) -> str:
+    from coord.core.wk import markdown
+
+    box = " " if row["status"] == "unread" else "x"
+    told = row.get("subject") or row.get("excerpt", "")
+    when = units.show_instant(row["sent_at_ms"])
+    return f"- [{box}] " + markdown.inline(f"{told} ({row['from']}, {when}, {row['message_id']})")
+
+
+def _agent(row: Mapping[str, Any]) -> str:
     from coord.core.wk import markdown
 
     paused = (
         f" (paused by {row['paused']['by']}: {row['paused']['why']})" if "paused" in row else ""
     )
     named = " ".join(str(row[k]) for k in ("agent_id", "kind", "mode", "owner") if k in row)
-    return markdown.inline(named + paused)
+    return f"- {markdown.inline(named + paused)}"
+
+
+_LINES = {"agents": _agent, "inbox": _message}
 
 
 def _markdown(states: Mapping[str, State], now_ms: int) -> Iterator[str]:
@@ -65,18 +96,19 @@ def _markdown(states: Mapping[str, State], now_ms: int) -> Iterator[str]:
     yield from markdown.write(items, now_ms)
 
 
-def _from_store(call: kit.Call, at: str | None) -> tuple[Mapping[str, State], int]:
+def _from_store(call: kit.Call, what: str, at: str | None) -> tuple[Mapping[str, State], int]:
     with call.reading() as known:
         if at is not None:
-            return _as_of(known, _point(call, known, at))
+            return _as_of(known, what, _point(call, known, at))
         now_ms = call.query_now(known)
-        return {**dict(known.states("work")), **dict(known.states("agent"))}, now_ms
+        families = ("agent", *_FAMILIES[what])
+        return {name: state for f in families for name, state in known.states(f)}, now_ms
 
 
-def _as_of(known: Index, point: changes.Point) -> tuple[Mapping[str, State], int]:
+def _as_of(known: Index, what: str, point: changes.Point) -> tuple[Mapping[str, State], int]:
     from coord.edge.index import past
 
-    return past.states(known, point.before), point.now_ms
+    return past.states(known, point.before, _FAMILIES[what]), point.now_ms
 
 
 def _point(call: kit.Call, known: Index, text: str) -> changes.Point:
@@ -120,7 +152,7 @@ def diff(call: kit.Call, first: str, second: str | None, agents: bool) -> int:
     with call.reading() as known:
         end = _point(call, known, second) if second else _present(call, known)
         points = (_point(call, known, first), end)
-        before, after = (changes.rows_of(what, *_as_of(known, point)) for point in points)
+        before, after = (changes.rows_of(what, *_as_of(known, what, point)) for point in points)
     name = changes.NAMES[what]
     rows = list(changes.diff(name, before, after))
     call.emit(rows, _table, ident=name)

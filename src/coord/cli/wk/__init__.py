@@ -39,6 +39,7 @@ _VERBS = {
     "feedback": "coord.cli.wk.feedback:feedback",
     "import": "coord.cli.wk.transfer:import_items",
     "export": "coord.cli.wk.transfer:export",
+    "sync": "coord.cli.sync:sync",
 }
 
 

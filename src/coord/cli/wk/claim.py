@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit, naming
+from coord.cli import exclusive, kit, naming
 from coord.cli.wk import common
 from coord.cli.wk.list import filters, where_of
 from coord.core import arbiter, settings, units
@@ -20,7 +20,7 @@ from coord.errors import NO, Refusal
 # that urgent work without end cannot starve it.
 _OLDEST_EVERY = 8
 _CANDIDATES = 50
-_PASSED_OVER = ("held", "not_ready", "fenced", "wrong_state")
+PASSED_OVER = ("held", "not_ready", "fenced", "wrong_state")
 
 
 class Span(click.ParamType[int]):
@@ -41,6 +41,7 @@ class Span(click.ParamType[int]):
 @click.option("--ttl", type=Span(), metavar="SPAN", help="For how long; 30m unless configured.")
 @click.option("--take-over", is_flag=True, help="Take what another session of mine holds.")
 @click.option("--anyway", is_flag=True, help="Also when it is deferred or needs something.")
+@exclusive.confirm
 @filters
 def claim(
     call: kit.Call,
@@ -49,38 +50,54 @@ def claim(
     ttl: int | None,
     take_over: bool,
     anyway: bool,
+    confirm: str,
     **options: Any,
 ) -> int:
     """Claim the item ID, or with --next the next ready one: exactly one agent wins.
 
     --next takes by priority, then age; every eighth claim takes the oldest, so that
     nothing waits for ever. The answer says who confirmed it: `host` means that nobody
-    who shares this .coord folder can have it too. A claim ends by `wk close`, by
+    who shares this .coord folder can have it too; with --confirm remote nobody in any
+    clone who asks for that can, which costs a push. A claim ends by `wk close`, by
     `wk release`, or when its time is over; whatever its holder writes about the item
-    prolongs it.
+    prolongs it, but one that the remote confirmed is prolonged by `wk renew` alone.
 
     \b
-    Exits: 1 --next: nothing is ready; 3 no such item; 5 somebody holds it, or it is
-           closed or not ready; 7 this store's clock is wrong.
+    Exits: 1 --next: nothing is ready; 3 no such item, no remote; 5 somebody holds it, or
+           it is closed or not ready; 7 this store's clock is wrong, or the remote does
+           not answer: it is not known to be held, and is given back if it was won.
     Example: wk claim --next --type bug --ttl 1h
     """
     if bool(work_id) == take_next:
         raise Refusal("usage", "give either an ID or --next", "wk claim --help")
-    chosen = {"ttl": ttl, "take_over": take_over, "anyway": anyway}
-    with call.desk() as desk:
-        desk.refuse_paused()
-        written = (
-            _claim_next(call, desk, options, chosen)
-            if work_id is None
-            else _claim_one(call, desk, naming.work_id(desk.index, work_id), chosen)
-        )
-        if written is not None and not written.is_duplicate and not call.dry_run:
-            desk.write()
+    chosen = {"ttl": ttl, "take_over": take_over, "anyway": anyway,
+              "decided": {"confirmed": confirm}}  # fmt: skip
+    if confirm == exclusive.REMOTE:
+        from coord.cli.wk import confirm as remotely
+
+        written = remotely.claim(call, work_id, options, chosen)
+    else:
+        written = _claimed(call, work_id, options, chosen)
     if written is None:
         call.note("nothing is ready")
         return NO
     call.acknowledge([written], _say, ident="work_id")
     return 0
+
+
+def _claimed(
+    call: kit.Call, work_id: str | None, options: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> Written | None:
+    with call.desk() as desk:
+        desk.refuse_paused()
+        written = (
+            _claim_next(call, desk, options, chosen)
+            if work_id is None
+            else claim_one(call, desk, naming.work_id(desk.index, work_id), chosen)
+        )
+        if written is not None and not written.is_duplicate and not call.dry_run:
+            desk.write()
+    return written
 
 
 def _say(raw: kit.Row) -> str:
@@ -93,10 +110,29 @@ def _say(raw: kit.Row) -> str:
 def _claim_next(
     call: kit.Call, desk: Desk, options: Mapping[str, Any], chosen: Mapping[str, Any]
 ) -> Written | None:
+    earlier = earlier_next(call, desk, chosen)
+    if earlier is not None:
+        return earlier
+    for found in candidates(call, desk, options):
+        for work_id in found:
+            try:
+                return claim_one(call, desk, work_id, chosen)
+            except Refusal as refusal:
+                if refusal.code not in PASSED_OVER:
+                    raise
+    return None
+
+
+def earlier_next(call: kit.Call, desk: Desk, chosen: Mapping[str, Any]) -> Written | None:
+    """What a retry of `--next` has claimed: by now the next item would be another one."""
     earlier = call.earlier(desk, "work.claimed")
     if earlier is not None and chosen["ttl"] in (None, earlier["body"]["ttl_ms"]):
-        # A retry: by now the next item would be another one.
         return Written(earlier, is_duplicate=True)
+    return None
+
+
+def candidates(call: kit.Call, desk: Desk, options: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """The ready items in the order in which `--next` takes them."""
     where = where_of(call, desk.index, options)
     oldest = desk.index.count_of("work.claimed") % _OLDEST_EVERY == _OLDEST_EVERY - 1
     query = views.Query(
@@ -104,28 +140,31 @@ def _claim_next(
     )
     while True:
         found = views.work_ids(desk.index.connection, query)
-        for work_id in found:
-            try:
-                return _claim_one(call, desk, work_id, chosen)
-            except Refusal as refusal:
-                if refusal.code not in _PASSED_OVER:
-                    raise
+        yield found
         if len(found) < _CANDIDATES:
-            return None
+            return
         query = query._replace(offset=query.offset + _CANDIDATES)
 
 
-def _claim_one(call: kit.Call, desk: Desk, work_id: str, chosen: Mapping[str, Any]) -> Written:
+def claim_one(call: kit.Call, desk: Desk, work_id: str, chosen: Mapping[str, Any]) -> Written:
+    """Take the claim of one item into the desk.
+
+    chosen: ttl, take_over, anyway, and what is `decided` about it.
+    """
     state = desk.state(f"work/{work_id}")
     author = desk.author
     held = state.get("claim")
     if held and arbiter.runs(held, desk.judged_at_ms):
         ours = (held["agent_id"], held["session_id"]) == (author.agent_id, author.session_id)
-        if ours and not call.key:
+        confirmed = arbiter.is_confirmed(held) or chosen["decided"]["confirmed"] != exclusive.REMOTE
+        if ours and confirmed and not call.key:
             return Written(_event_of(desk, held["event_id"]), is_duplicate=True)
-    lease_id = common.fresh_id(desk, author, call.key, "lease-", "work.claimed")
+    lease_id = chosen.get("lease_id") or common.fresh_id(
+        desk, author, call.key, "lease-", "work.claimed"
+    )
     ttl_ms = chosen["ttl"] or default_ttl_ms(desk)
-    fact = request.claim(state, lease_id, ttl_ms, chosen["take_over"], chosen["anyway"])
+    fact = request.claim(state, lease_id, ttl_ms, chosen["take_over"], chosen["anyway"],
+                         chosen["decided"])  # fmt: skip
     try:
         return desk.take(call.draft(*fact))
     except Refusal as refusal:
@@ -175,7 +214,17 @@ def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
     Exits: 3 no such item; 5 it is not mine, or somebody has it by now.
     Example: wk renew wk-7k2m --ttl 2h
     """
-    written = call.record(lambda desk: _renewals(call, desk, ids, ttl))
+    from coord.cli.wk import confirm as remotely
+
+    written, here = [], []
+    for text in ids:
+        state = remotely.held(call, text)
+        key = call.key_of(state["work_id"], len(ids)) if state else ""
+        renewed = remotely.renew(call, state, ttl, key) if state else None
+        written += [renewed] if renewed else []
+        here += [] if renewed else [text]
+    if here:
+        written += call.record(lambda desk: _renewals(call, desk, here, ttl))
     call.acknowledge(written, _say_renewed, ident="work_id")
 
 

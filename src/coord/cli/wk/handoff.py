@@ -1,5 +1,6 @@
 """`wk handoff`, `accept`, `decline`, `hold`: who gets it next, and what it waits for."""
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -83,7 +84,14 @@ def accept(call: kit.Call, work_id: str, ttl: int | None) -> None:
     Example: wk accept wk-7k2m
     """
     offers: list[Mapping[str, Any]] = []
-    written = call.record(lambda desk: [_acceptance(call, desk, work_id, ttl, offers)])
+    from coord.cli.wk import confirm as remotely
+
+    state = remotely.held(call, work_id)
+    draft_of = functools.partial(_acceptance, call, work_id, ttl, offers)
+    if state is not None and custody.offer_at(state, call.now_ms):
+        written = [remotely.accept(call, state["claim"], draft_of)]
+    else:
+        written = call.record(lambda desk: [draft_of(desk)])
     call.acknowledge(written, _say_accepted, "work_id")
     commit = offers[0].get("commit") if offers else None
     if commit and not git.reaches(commit, os.getcwd()):
@@ -92,7 +100,7 @@ def accept(call: kit.Call, work_id: str, ttl: int | None) -> None:
 
 
 def _acceptance(
-    call: kit.Call, desk: Desk, text: str, ttl: int | None, offers: list[Mapping[str, Any]]
+    call: kit.Call, text: str, ttl: int | None, offers: list[Mapping[str, Any]], desk: Desk
 ) -> Draft:
     state = state_of(desk, text)
     said = call.earlier(desk, "work.accepted")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit, live, naming
+from coord.cli import kit, live, losing, naming
 from coord.cli.wk import common
 from coord.cli.wk.list import filters, where_of
 from coord.core import ev
@@ -31,7 +31,8 @@ def watch(
 ) -> None:
     """Print what happens to work items, or to the item ID, as it happens.
 
-    With --ready it prints items instead of events: first those that are ready, then
+    A claim of this host that another clone has won is told as `work.lost`, which nobody
+    wrote. With --ready it prints items instead of events: first those that are ready, then
     each one as it becomes so, also when a claim runs out or a deferral ends. The
     filters choose items and go with --ready.
 
@@ -51,7 +52,7 @@ def watch(
     if work_id:
         with call.reading() as known:
             wanted = ev.Filter(work_id=naming.work_id(known, work_id))
-    live.events(call, since, cursor_file, limit, wanted)
+    live.events(call, since, cursor_file, limit, wanted, losing.teller(call, "work"))
 
 
 class _Readiness:

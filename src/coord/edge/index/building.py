@@ -19,7 +19,7 @@ from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import Problem, State
 from coord.edge import journal
-from coord.edge.index import reading, schema, views
+from coord.edge.index import holds, mail, reading, schema, views
 from coord.edge.index.lookup import Place
 from coord.edge.journal import Line
 
@@ -30,6 +30,8 @@ _BATCH = 2000
 INSERT_EVENT = (
     "INSERT INTO event(n, id, e, seg, offset, size, type, agent, key) VALUES(?,?,?,?,?,?,?,?,?)"
 )
+# Which segments hold an event besides the one its row names.
+INSERT_COPY = "INSERT OR IGNORE INTO copy VALUES(?,?)"
 INSERT_CAUSE = "INSERT OR IGNORE INTO cause VALUES(?,?)"
 _HAS_ID = "SELECT 1 FROM event WHERE id=? LIMIT 1"
 Raw = Mapping[str, Any]
@@ -242,6 +244,7 @@ class Builder:
         keeper = next(row for event, row in variants if event is kept)
         for event, row in variants:
             if row is not keeper:
+                self.sql.execute(INSERT_COPY, (event_id, row[1]))
                 self.sql.execute("DELETE FROM event WHERE n=?", (row[0],))
                 self.sql.execute("DELETE FROM cause WHERE n=?", (row[0],))
             if row[5]:
@@ -281,7 +284,7 @@ class Builder:
             touched = {e for e in (*self._fresh, *self._refold) if e.startswith(family + "/")}
             for entity in sorted(touched):
                 oldest = self._fold_one(entity, horizon)
-                if family != "work" and oldest:
+                if family in fold.READ_BY_OTHERS and oldest:
                     self._refold |= self._readers(oldest)
 
     def _readers(self, since: str) -> set[str]:
@@ -413,6 +416,10 @@ class Builder:
         )
         items = [(n, state) for entity, (n, state, _) in unsaved.items() if entity[:5] == "work/"]
         views.store_items(self.sql, items, are_new=self._fresh is None)
+        mails = [(n, state) for entity, (n, state, _) in unsaved.items() if entity[:4] == "msg/"]
+        mail.store(self.sql, mails, are_new=self._fresh is None)
+        domains = [(n, state) for e, (n, state, _) in unsaved.items() if e[:6] == "lease/"]
+        holds.store(self.sql, domains, are_new=self._fresh is None)
 
 
 def _id_of(event: Event) -> str:

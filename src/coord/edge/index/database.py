@@ -16,12 +16,12 @@ import sqlite3
 from collections.abc import Iterator
 
 from coord.edge import store
+from coord.edge.clock import boot_id
 from coord.edge.index import schema
 from coord.errors import Refusal
 
 NAME = "index.db"
 LOCK_WAIT_S = 60.0
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Unusable(Exception):
@@ -122,15 +122,6 @@ class Database:
 
 def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def boot_id() -> str:
-    """What tells this boot of the machine from the one before."""
-    try:
-        with open(_BOOT_ID, encoding="ascii") as stream:
-            return stream.read().strip()
-    except OSError:
-        return ""
 
 
 def on_disk(local: str) -> Database:

@@ -20,12 +20,14 @@ from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import State
 from coord.edge import journal
-from coord.edge.index import building, reading, schema, sharing, views
+from coord.edge.index import building, holds, mail, reading, schema, sharing, views
 from coord.edge.index.reading import Placed
 
 if TYPE_CHECKING:
     from coord.edge.index import Index
 
+# Families whose states no step of another entity reads.
+_ALONE = tuple(f"{family}/" for family in fold.ORDER if family not in fold.READ_BY_OTHERS)
 _AT_HAND = 16_384
 _BATCH = 4096
 
@@ -96,7 +98,7 @@ class Loader(building.Builder):
     def state(self, entity: str) -> State:
         """The state of an agent or a setting, of the events so far."""
         folding = self._at_hand.get(entity)
-        if folding is None and entity.startswith("work/"):
+        if folding is None and entity.startswith(_ALONE):
             raise reading.Changed("a step reads another item: not in one pass")
         return folding.state if folding else {}
 
@@ -123,7 +125,9 @@ class Loader(building.Builder):
         chosen, problem = fold.settled(variants)
         if problem is not None and (0, *problem) not in self._problems:
             self._problems.append((0, *problem))
-        return one if chosen is variants[0] else other
+        kept, copy = (one, other) if chosen is variants[0] else (other, one)
+        self.sql.execute(building.INSERT_COPY, copy[:2])
+        return kept
 
     def _take(self, placed: Placed) -> None:
         """Store one event's row and fold it."""
@@ -137,7 +141,7 @@ class Loader(building.Builder):
             self._write_rows()
         if len(self._at_hand) > self._limit:
             # Every event reads agents and settings: they stay.
-            self._put_away("work/")
+            self._put_away(_ALONE)
             self._limit = len(self._at_hand) + _AT_HAND
 
     def _note_row(self, raw: building.Raw, entity: int | None, place: tuple[int, int, int]) -> None:
@@ -161,7 +165,7 @@ class Loader(building.Builder):
         """Take at hand what is not: put away before, or new; None for another's share."""
         is_known = entity in self._entities
         number = self._entities.setdefault(entity, len(self._entities) + 1)
-        if entity.startswith("work/") and not self.share[number % 8]:
+        if entity.startswith(_ALONE) and not self.share[number % 8]:
             return None
         new = Folding(entity, number, {}, "", has_row=False)
         folding = self._at_hand[entity] = self._taken_out(entity, number) if is_known else new
@@ -173,9 +177,9 @@ class Loader(building.Builder):
         ).fetchone()
         return Folding(entity, number, orjson.loads(state) if state else {}, last, has_row=True)
 
-    def _put_away(self, family: str) -> None:
-        """Write the states at hand of a family and let them go."""
-        chosen = [f for f in self._at_hand.values() if f.entity.startswith(family)]
+    def _put_away(self, families: str | tuple[str, ...]) -> None:
+        """Write the states at hand of some families and let them go."""
+        chosen = [f for f in self._at_hand.values() if f.entity.startswith(families)]
         new = [(f.number, f.entity, *f.as_row()) for f in chosen if not f.has_row]
         old = [(*f.as_row(), f.number) for f in chosen if f.has_row]
         self.sql.executemany("INSERT INTO entity VALUES(?,?,?,?)", new)
@@ -195,6 +199,10 @@ class Loader(building.Builder):
         while some := rows.fetchmany(_BATCH):
             items = [(e, orjson.loads(state)) for e, name, state in some if name[:5] == "work/"]
             views.store_items(self.sql, items, are_new=True)
+            mails = [(e, orjson.loads(state)) for e, name, state in some if name[:4] == "msg/"]
+            mail.store(self.sql, mails, are_new=True)
+            domains = [(e, orjson.loads(state)) for e, name, state in some if name[:6] == "lease/"]
+            holds.store(self.sql, domains, are_new=True)
 
 
 class Share(Loader):
@@ -205,12 +213,22 @@ class Share(Loader):
     def fold_share(self, segments: Sequence[journal.Segment]) -> None:
         """Fold the share of all journals."""
         self._fold_all(segments)
-        self._put_away("work/")
+        self._put_away(_ALONE)
         self._fill_items()
 
     def tables(self, size: int) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """The rows of the share, table by table, some at a time."""
-        for table in ("entity", "item", "link", "label", "problem"):
+        for table in (
+            "entity",
+            "item",
+            "link",
+            "label",
+            "problem",
+            "hold",
+            "message",
+            "box",
+            "rule",
+        ):
             rows = self.sql.execute(f"SELECT * FROM {table} WHERE e IN (SELECT e FROM entity)")
             while some := rows.fetchmany(size):
                 yield table, some

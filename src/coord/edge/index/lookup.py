@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from coord.core import ev
 
 _OPEN_FILES = 200
+# The events of an item, and messages and reminders about it, which are entities of their own.
+_ABOUT = (
+    "(e = (SELECT e FROM entity WHERE name = ?) OR e IN (SELECT e FROM message WHERE work_id = ?"
+    " UNION ALL SELECT e FROM rule WHERE work_id = ?))"
+)
 
 
 class Place(NamedTuple):
@@ -105,6 +110,26 @@ class Lookup:
         rows = self.connection.execute("SELECT tool, writer, seq FROM journal")
         return {f"{tool}/{writer}": seq for tool, writer, seq in rows}
 
+    def all_tips(self) -> dict[str, list[Any]]:
+        """Where every journal of the tools ends: `tool/writer` to [seq, digest]."""
+        rows = self.connection.execute(
+            "SELECT tool, writer, seq, digest FROM journal WHERE tool != ? AND seq > 0",
+            (events.ATTIC,),
+        )
+        return {f"{tool}/{writer}": [seq, digest] for tool, writer, seq, digest in rows}
+
+    def newest_by_writer(self) -> dict[str, str]:
+        """The newest event id in each writer's journals."""
+        rows = self.connection.execute("SELECT writer, max(event_id) FROM journal GROUP BY writer")
+        return dict(rows.fetchall())
+
+    def wounds(self) -> dict[str, int]:
+        """The journals with damage, `tool/writer`, and in how many places."""
+        rows = self.connection.execute(
+            "SELECT tool, writer, count(*) FROM damage GROUP BY tool, writer"
+        )
+        return {f"{tool}/{writer}": count for tool, writer, count in rows}
+
     def state(self, entity: str) -> State:
         """The folded state of an entity; {} when there is none."""
         if entity not in self._states:
@@ -157,6 +182,15 @@ class Lookup:
             "SELECT seg, offset, size, id FROM event WHERE id=?", (event_id,)
         ).fetchone()
         return self.event_at(Place(*row)) if row else None
+
+    def writers_of(self, event_id: str) -> list[str]:
+        """The writers whose journals hold this event, sorted."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT writer FROM segment WHERE seg IN (SELECT seg FROM event WHERE id=?"
+            " UNION ALL SELECT seg FROM copy WHERE id=?) ORDER BY writer",
+            (event_id, event_id),
+        )
+        return [row[0] for row in rows]
 
     def matching_ids(self, prefix: str, limit: int) -> list[str]:
         """Event ids that begin so."""
@@ -265,8 +299,7 @@ class Lookup:
         if wanted.agent_id:
             parts.append(("agent = (SELECT i FROM name WHERE text = ?)", [wanted.agent_id]))
         if wanted.work_id:
-            entity = f"work/{wanted.work_id}"
-            parts.append(("e = (SELECT e FROM entity WHERE name = ?)", [entity]))
+            parts.append((_ABOUT, [f"work/{wanted.work_id}", *[wanted.work_id] * 2]))
         if wanted.types:
             numbers = [i for i, text in self._names() if _is_one_of(text, wanted.types)]
             parts.append((f"type IN ({','.join('?' * len(numbers))})", numbers))

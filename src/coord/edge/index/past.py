@@ -5,7 +5,7 @@ entity without later events is what it is now, and any other is folded anew from
 earlier events, with the present for a world.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import orjson
 
@@ -14,11 +14,17 @@ from coord.core import event as events
 from coord.core.problem import State
 from coord.edge.index import Index
 
+# What no other entity reads, family by family.
+ALONE = tuple(family for family in fold.ORDER if family not in fold.READ_BY_OTHERS)
 
-def states(known: Index, before: str) -> dict[str, State]:
-    """What the events with smaller ids than `before` fold to, by entity: work and agents."""
+
+def states(known: Index, before: str, families: Sequence[str] = ALONE) -> dict[str, State]:
+    """What the events with smaller ids than `before` fold to, by entity: agents, and families."""
     before = min(before, known.meta("horizon"))
-    return {**_agents(known, before), **dict(_items(known, before))}
+    found = _agents(known, before)
+    for family in families:
+        found.update(_entities(known, family, before))
+    return found
 
 
 def _agents(known: Index, before: str) -> dict[str, State]:
@@ -28,10 +34,11 @@ def _agents(known: Index, before: str) -> dict[str, State]:
     return dict(fold.fold(map(events.from_raw, raws), now_ms).states)
 
 
-def _items(known: Index, before: str) -> Iterator[tuple[str, State]]:
+def _entities(known: Index, family: str, before: str) -> Iterator[tuple[str, State]]:
     rows = known.connection.execute(
-        "SELECT name, last, state FROM entity WHERE name >= 'work/' AND name < 'work0'"
-        " AND last IS NOT NULL ORDER BY name"
+        "SELECT name, last, state FROM entity WHERE name >= ? AND name < ?"
+        " AND last IS NOT NULL ORDER BY name",
+        (family + "/", family + "0"),
     )
     for name, last, state in rows.fetchall():
         if last < before:

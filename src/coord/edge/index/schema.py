@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 5
+FORMAT = 9
 DIRTY = -1
 
 TABLES = """
@@ -23,6 +23,7 @@ CREATE TABLE event(
   n INTEGER PRIMARY KEY, id TEXT, e INTEGER, seg INTEGER, offset INTEGER, size INTEGER,
   type INTEGER, agent INTEGER, key TEXT);
 CREATE INDEX event_key ON event(key) WHERE key IS NOT NULL;
+CREATE TABLE copy(id TEXT, seg INTEGER, PRIMARY KEY(id, seg)) WITHOUT ROWID;
 CREATE TABLE cause(n INTEGER, parent TEXT, PRIMARY KEY(n, parent)) WITHOUT ROWID;
 CREATE TABLE entity(e INTEGER PRIMARY KEY, name TEXT UNIQUE, last TEXT, state BLOB);
 CREATE TABLE problem(e INTEGER, event_id TEXT, code TEXT, message TEXT, stands INTEGER);
@@ -36,6 +37,17 @@ CREATE TABLE item(
 CREATE TABLE link(e INTEGER, kind TEXT, target TEXT);
 CREATE TABLE label(e INTEGER, label TEXT);
 CREATE TABLE searched(e INTEGER PRIMARY KEY);
+CREATE TABLE hold(
+  e INTEGER, id TEXT, lease_id TEXT, folder TEXT, until_ms INTEGER, lost INTEGER, agent TEXT,
+  hold BLOB);
+CREATE TABLE message(
+  e INTEGER PRIMARY KEY, message_id TEXT, sender TEXT, sent_ms INTEGER, thread_id TEXT,
+  work_id TEXT, reply_to TEXT, same TEXT);
+CREATE TABLE box(
+  e INTEGER, agent TEXT, message_id TEXT, seen INTEGER, needs_ack INTEGER,
+  expires_ms INTEGER, snoozed_ms INTEGER);
+CREATE TABLE rule(e INTEGER PRIMARY KEY, stopped INTEGER, message_id TEXT, work_id TEXT);
+CREATE TABLE mail_searched(e INTEGER PRIMARY KEY, same TEXT);
 """
 
 # What is still to be done is a small part of all items: its indexes hold that part alone,
@@ -57,4 +69,16 @@ CREATE INDEX link_from ON link(e, kind, target);
 CREATE INDEX link_to ON link(target, kind);
 CREATE INDEX label_of ON label(e);
 CREATE INDEX label_named ON label(label);
+CREATE INDEX hold_of ON hold(e, id, until_ms, lost);
+CREATE INDEX hold_folder ON hold(folder);
+CREATE INDEX hold_named ON hold(lease_id);
+CREATE INDEX hold_until ON hold(until_ms);
+CREATE INDEX message_sender ON message(sender, sent_ms, same);
+CREATE INDEX message_thread ON message(thread_id, message_id);
+CREATE INDEX message_reply ON message(reply_to) WHERE reply_to IS NOT NULL;
+CREATE INDEX message_work ON message(work_id) WHERE work_id IS NOT NULL;
+CREATE INDEX rule_work ON rule(work_id) WHERE work_id IS NOT NULL;
+CREATE INDEX box_of ON box(e);
+CREATE INDEX box_page ON box(agent, seen, message_id DESC, expires_ms, snoozed_ms, needs_ack, e);
+CREATE INDEX box_unacked ON box(e) WHERE needs_ack = 1;
 """

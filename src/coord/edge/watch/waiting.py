@@ -16,7 +16,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from coord.core.event import TOOLS
+from coord.core.event import FOLDERS
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
@@ -50,7 +50,7 @@ class Waiter:
     """Watches the tool folders of a store as long as it is entered."""
 
     def __init__(self, folder: str) -> None:
-        self._folders = [os.path.join(folder, tool) for tool in TOOLS]
+        self._folders = [os.path.join(folder, tool) for tool in FOLDERS]
         self._identities: list[tuple[int, int]] = []
         self._notify: RustNotify | None = None
         self._quiet_at = 0.0

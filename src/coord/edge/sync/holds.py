@@ -1,0 +1,286 @@
+"""Confirming a hold: one compare-and-swap on the git remote that everybody can reach.
+
+    refs/coord/hold/<name of the domain>    commits of `hold.json` (core.record)
+
+    pull, judge here, swap      won: judge again under the store's lock and append
+                                lost: nothing is appended
+                                no answer: nothing is appended, and a *leftover* stays
+
+A leftover is a note in `local/confirming/`, written before the swap and taken away after the
+append: whoever finds one, holding the sync's lock, knows that its process is gone. It is
+settled by what our events say: a nonce that is in none is released, a hold that is over
+gives its record back.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from coord.core import arbiter, record
+from coord.core import event as events
+from coord.core.arbiter import Hold
+from coord.core.record import Record
+from coord.edge import clock, index, journal, store
+from coord.edge.clock import Chance
+from coord.edge.replica import Replica
+from coord.edge.sync import Syncer, outgoing
+from coord.edge.sync.target import is_race, refused, unreachable
+from coord.errors import Refusal
+
+HOLDS = "hold/"
+_FILE = "hold.json"
+_TRIES = 8
+_PATIENCE_S = 30.0
+
+
+class Wanted(NamedTuple):
+    """A hold to be confirmed.
+
+    hold: its resource, lease_id, agent_id, session_id, writer, ttl_ms (and fence, for one
+    that is renewed). fence: the largest known here. newest: the newest event id.
+    handed_over: the lease that its holder gives up for this one.
+    """
+
+    domain: str
+    hold: Mapping[str, Any]
+    fence: int
+    newest: str
+    take_over: bool = False
+    conflict: arbiter.Conflict = arbiter.always
+    handed_over: str = ""
+
+
+class Won(NamedTuple):
+    """What the swap has won: the hold as recorded, after which id its event comes, until when.
+
+    until_boot_ms: on the boot-time clock; then it is over, whatever the wall clock says.
+    """
+
+    domain: str
+    hold: Hold
+    after_id: str
+    until_boot_ms: int
+    retries: int
+
+
+class Confirmer:
+    """The records of holds on one remote; the syncer's lock is held."""
+
+    def __init__(self, syncer: Syncer, now_ms: int) -> None:
+        self._syncer, self._now_ms = syncer, now_ms
+        self._repository, self._target = syncer.repository, syncer.target
+        self._listing: dict[str, str] = {}
+        self._local = syncer.place.local
+
+    def look(self) -> dict[str, str]:
+        """Ask the remote for all its refs, and note when each record was first seen so."""
+        self._listing = self._syncer.listing()
+        self.note(self._listing)
+        return self._listing
+
+    def note(self, listing: Mapping[str, str]) -> None:
+        """Remember since when, on this machine's boot-time clock, each record is as it is."""
+        self._listing = dict(listing)
+        seen, boot = self._syncer.kept["holds"], clock.boot_id()
+        for name, commit in listing.items():
+            if name.startswith(HOLDS) and seen.get(name, [])[:2] != [commit, boot]:
+                seen[name] = [commit, boot, clock.boot_ms()]
+
+    def win(self, wanted: Wanted) -> Won:
+        """Swap the record of a domain, or refuse: `held`, `clock`, `unconfirmed`."""
+        began = time.monotonic()
+        for tries in range(_TRIES):
+            found = self._read(wanted.domain)
+            if found is not None and wanted.handed_over:
+                given = {h["nonce"] for h in found.holds if h["lease_id"] == wanted.handed_over}
+                found = record.without(found, given, found.event_id)
+            won = self._swapped(wanted, found, tries)
+            if won is not None:
+                return won
+            if time.monotonic() - began > _PATIENCE_S:
+                break
+            self.look()
+        text = f"the record of {wanted.domain} moved each time we asked for it"
+        raise Refusal("unconfirmed", text, "try again")
+
+    def _swapped(self, wanted: Wanted, found: Record | None, tries: int) -> Won | None:
+        """One try; None when somebody else was faster."""
+        hold = {**wanted.hold, "nonce": Chance(f"{wanted.hold['writer']} {wanted.newest}").name(16)}
+        self._refuse_held(wanted, found)
+        past = record.rivals(found, hold, wanted.take_over, wanted.conflict)
+        if found is not None and record.is_ahead(found, self._now_ms, past):
+            text = f"the record of {wanted.domain} lies more than 5 minutes ahead of this clock"
+            raise Refusal("clock", text, "set this machine's clock right")
+        after_id = record.floor_id(found, past) if found else ""
+        begins_ms = max(self._now_ms, *(events.time_of(i) for i in (after_id, wanted.newest) if i),
+                        0)  # fmt: skip
+        fences = (wanted.fence, found.fence if found else 0)
+        hold.setdefault("fence", record.next_fence(*fences))
+        hold["expires_at_ms"] = begins_ms + hold["ttl_ms"]
+        after = record.with_hold(found, wanted.domain, hold, wanted.newest or
+                                 events.first_id_at(self._now_ms), wanted.conflict)  # fmt: skip
+        before_boot_ms = clock.boot_ms()
+        leave_note(self._local, wanted.domain, hold["nonce"])
+        if not self._swap(after):
+            self.forget(hold["nonce"])
+            return None
+        until = before_boot_ms + hold["ttl_ms"]
+        return Won(wanted.domain, hold, after_id, until, tries)
+
+    def _refuse_held(self, wanted: Wanted, found: Record | None) -> None:
+        watched_ms = self._watched_ms(wanted.domain)
+        hold = record.in_way(found, wanted.hold, watched_ms, wanted.take_over, wanted.conflict)
+        if hold is not None:
+            left_ms = hold["ttl_ms"] - max(0, watched_ms)
+            raise Refusal(
+                "held",
+                f"{arbiter.held_text(hold)}, confirmed by {self._target.remote}",
+                f"free when released, or once seen unchanged for {left_ms // 1000 + 1} s more",
+                holder=hold["agent_id"],
+                fence=hold["fence"],
+                expires_at_ms=hold["expires_at_ms"],
+            )
+
+    def _watched_ms(self, domain: str) -> int:
+        seen = self._syncer.kept["holds"].get(HOLDS + record.name(domain))
+        return clock.boot_ms() - seen[2] if seen and seen[1] == clock.boot_id() else -1
+
+    def _read(self, domain: str) -> Record | None:
+        """The record as the listing has it; None where there is none yet."""
+        name = HOLDS + record.name(domain)
+        commit = self._listing.get(name)
+        if commit is None:
+            return None
+        path = f"{commit}:{_FILE}"
+        [data] = self._repository.objects([path])
+        if data is None:
+            spec = f"+{self._target.prefix}{name}:{self._target.tracking}{name}"
+            self._repository.clear_locks(self._target.tracking)
+            answer = self._repository.fetch(self._target.remote, [spec])
+            if answer.status:
+                raise unreachable(self._target, answer)
+            [data] = self._repository.objects([path])
+        found = record.parse(data or b"", domain)
+        if data is not None and found is None:
+            text = f"the record of {domain} on {self._target.remote} cannot be read"
+            raise Refusal("unconfirmed", text, f"see: git show {commit}")
+        if found is None:
+            # It has moved between the listing and the fetch.
+            self.look()
+            return self._read(domain)
+        return found
+
+    def _swap(self, after: Record) -> bool:
+        """Replace the record of a domain, if it is still as listed."""
+        name = HOLDS + record.name(after.domain)
+        before = self._listing.get(name, "")
+        files = {_FILE: record.as_text(after).encode()}
+        commands = outgoing.commit(self._target.tracking + name, before, self._now_ms, files)
+        script = b"".join([b"feature done\n", *commands, b"get-mark :1\n", b"done\n"])
+        self._repository.clear_locks(self._target.tracking)
+        made = self._repository.write_commits(script)
+        if made.status:
+            raise Refusal("git_failed", f"git cannot write the record: {made.err.strip()[:200]}")
+        commit = made.out.decode().strip()
+        ref = self._target.prefix + name
+        answer, failed = self._repository.push(self._target.remote, [(ref, before, commit)])
+        if ref in failed:
+            if is_race(failed[ref]):
+                return False
+            raise refused(self._target, failed[ref])
+        if answer.status:
+            reason = unreachable(self._target, answer).message
+            hint = "the next command or sync of this clone gives back what it may have won"
+            raise Refusal("unconfirmed", f"not known to be held: {reason}", hint)
+        self.note({**self._listing, name: commit})
+        return True
+
+    # What a process that has ended may have left.
+
+    def forget(self, nonce: str) -> None:
+        """Take a note away: its swap and its event are both there, or neither."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._local, store.CONFIRMING, nonce))
+
+    def give_back(self, domain: str, nonce: str) -> None:
+        """Release a hold of ours, now if the remote answers, else by a later command."""
+        leave_note(self._local, domain, nonce)
+        with contextlib.suppress(Refusal):
+            self.settle()
+
+    def settle(self) -> None:
+        """Give back what leftovers say was won and is not held."""
+        for name in leftovers(self._local):
+            note = _read_note(os.path.join(self._local, store.CONFIRMING, name))
+            if note is None or self._settled(str(note["domain"])):
+                self.forget(name)
+
+    def _settled(self, domain: str) -> bool:
+        for _ in range(_TRIES):
+            found = self._read(domain)
+            after = self._without_ours(found) if found else None
+            if after is None or after == found or self._swap(after):
+                return True
+            self.look()
+        return False
+
+    def _without_ours(self, found: Record) -> Record:
+        """The record without what this clone has in it and does not hold."""
+        place = self._syncer.place
+        with index.opened(place.store, self._now_ms) as known:
+            replica = Replica(place, known.newest_known())
+            ours = {hold["writer"] for hold in found.holds if replica.owns(hold["writer"])}
+            held = arbiter.confirmed_in(known.state(entity_of(found.domain)))
+            after = found
+            for hold in found.holds:
+                stands = held.get(hold["lease_id"])
+                if hold["writer"] not in ours or (stands and stands.get("nonce") == hold["nonce"]):
+                    continue
+                after = record.without(after, {hold["nonce"]}, known.newest())
+                if stands is not None and arbiter.runs(stands, self._now_ms):
+                    # A renewal that was not recorded: what it was before is still held.
+                    back = {**stands, "writer": hold["writer"]}
+                    after = record.with_hold(after, found.domain, back, known.newest())
+            return after
+
+
+def leave_note(local: str, domain: str, nonce: str) -> None:
+    """Note that a swap is about to be made, or is to be undone."""
+    path = os.path.join(local, store.CONFIRMING, nonce)
+    with store.refusing_disk_errors(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as stream:
+            stream.write(journal.as_json({"domain": domain, "nonce": nonce}))
+
+
+def leftovers(local: str) -> Sequence[str]:
+    """The notes of swaps whose outcome was never recorded, or is being recorded now."""
+    try:
+        return sorted(os.listdir(os.path.join(local, store.CONFIRMING)))
+    except FileNotFoundError:
+        return []
+
+
+def put_off(local: str, seconds: float) -> None:
+    """Let commands leave the notes alone for a while, should this try fail."""
+    again_at = time.time() + seconds
+    for name in leftovers(local):
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(os.path.join(local, store.CONFIRMING, name), (again_at, again_at))
+
+
+def _read_note(path: str) -> Mapping[str, Any] | None:
+    try:
+        with open(path, "rb") as stream:
+            found = journal.from_json(stream.read())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "domain" in found else None
+
+
+def entity_of(domain: str) -> str:
+    """The entity whose fold tells who holds a domain."""
+    kind, _, name = domain.partition(":")
+    return f"work/{name}" if kind == "work" else f"lease/{domain}"
