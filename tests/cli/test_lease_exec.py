@@ -128,14 +128,15 @@ def test_a_lost_lease_ends_the_whole_tree(run, store, tmp_path, killed):
     assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []
 
 
-def test_a_holder_that_is_killed_takes_its_command_along(run, store, tmp_path):
+@pytest.mark.parametrize("after_s", [0.5, 3], ids=["while-it-sleeps", "while-it-watches"])
+def test_a_holder_that_is_killed_takes_its_command_along(run, store, tmp_path, after_s):
     """The keeper ends the command and gives the lease back: nobody waits for the TTL."""
     pid_file = tmp_path / "pid"
     running = run.start("lease", "exec", "env:a", "--", "sh", "-c",
                         f"echo $$ > {pid_file}; sleep 300", as_="agent:ada")  # fmt: skip
     until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the command runs")
     # The keeper is ready when it has told the kernel; that is before it sleeps or watches.
-    time.sleep(1)
+    time.sleep(after_s)
 
     running.kill()
     running.wait()

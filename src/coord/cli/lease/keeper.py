@@ -66,7 +66,9 @@ class Keeping:
         try:
             self._prepare()
             self._keep()
-        except _Orphaned:
+        except (_Orphaned, KeyboardInterrupt):
+            # The library that waits for files swallows what a handler raises, and its caller
+            # takes any signal for an interrupt; a real one is ignored here.
             signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_OFF)
             process.end(lambda: process.family(self._command), self._grace_s)
             with contextlib.suppress(Refusal):
