@@ -7,8 +7,6 @@ under whatever writer's name, folds to the same bytes; confirmed fences grow in 
 which holders become good; who loses a hold early is remembered, to be told.
 """
 
-import pytest
-
 from coord.core import arbiter, record
 from tests.core.protocol import Rules, Setting, explore
 
@@ -65,11 +63,14 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("name", [*SHORT, *LONG])
-def test_no_interleaving_breaks_a_law(name, request, capsys):
-    if name in LONG and not request.config.getoption("--long"):
-        pytest.skip("needs --long")
+def pytest_generate_tests(metafunc):
+    """The large settings take minutes: they are there with `--long`."""
+    if "name" in metafunc.fixturenames:
+        more = LONG if metafunc.config.getoption("--long") else {}
+        metafunc.parametrize("name", [*SHORT, *more])
 
+
+def test_no_interleaving_breaks_a_law(name, capsys):
     found = explore({**SHORT, **LONG}[name])
 
     with capsys.disabled():

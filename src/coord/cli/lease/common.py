@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from coord.cli import kit
+from coord.cli.span import Span
 from coord.core import arbiter, resource, units
 from coord.core.arbiter import Hold
 from coord.core.draft import Draft, keyed_name, scope_of
@@ -24,18 +25,6 @@ TTL_MS = 900_000
 FOREVER = -1
 _EVER = "for-ever"
 _LISTED = 10
-
-
-class Span(click.ParamType[int]):
-    """A span of time in milliseconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = value if isinstance(value, int) else units.parse_duration(str(value))
-        if not found:
-            raise Refusal("usage", "a lease runs longer than no time", "give one like 90s, 15m")
-        return found
 
 
 def taking(function: F) -> F:

@@ -6,7 +6,7 @@ import click
 
 from coord.cli import kit
 from coord.cli.lease import common
-from coord.cli.lease.common import Span
+from coord.cli.span import Span
 from coord.core import arbiter, ev, resource
 from coord.core.arbiter import Hold
 from coord.core.draft import Draft

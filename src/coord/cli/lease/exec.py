@@ -22,6 +22,7 @@ import click
 from coord.cli import kit
 from coord.cli.lease import common
 from coord.cli.lease.acquire import asked, take
+from coord.cli.span import Span
 from coord.core.draft import Draft
 from coord.core.lease import request
 from coord.edge import clock, environment, process
@@ -70,7 +71,7 @@ def _exec(call: kit.Call, resources: Sequence[str], grace: int | None, **options
 
 _plain = kit.command("exec", writes=True)(
     click.argument("resources", nargs=-1, required=True, metavar="RESOURCE... -- CMD...")(
-        click.option("--grace", type=common.Span(), metavar="SPAN",
+        click.option("--grace", type=Span(), metavar="SPAN",
                      help="Between TERM and KILL when the lease is lost; 5s by default.")(
             common.taking(_exec)
         )

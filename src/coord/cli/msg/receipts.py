@@ -15,15 +15,6 @@ from coord.errors import Refusal
 _many_ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
-class Span(click.ParamType[int]):
-    """A span of time in milliseconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return value if isinstance(value, int) else units.parse_duration(str(value))
-
-
 def receipt(call: kit.Call, kind: str, message_id: str, **body: Any) -> Draft:
     """What a recipient says about a message."""
     return call.draft(kind, {"message_id": message_id}, body)

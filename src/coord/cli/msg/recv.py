@@ -10,7 +10,8 @@ import click
 from coord.cli import kit, naming
 from coord.cli.msg import common
 from coord.cli.msg.inbox import letters
-from coord.cli.msg.receipts import Span, receipt
+from coord.cli.msg.receipts import receipt
+from coord.cli.span import Span
 from coord.core import ev
 from coord.core import event as events
 from coord.core.draft import Author
@@ -28,7 +29,7 @@ Row = dict[str, Any]
 
 @kit.command("recv")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until interrupted.")
-@click.option("--wait", type=Span(), metavar="SPAN", help="Wait so long for the first.")
+@click.option("--wait", type=Span(0), metavar="SPAN", help="Wait so long for the first.")
 @click.option("--max", "-n", "limit", type=click.IntRange(min=1), metavar="N",
               help="End after N messages.")  # fmt: skip
 @click.option("--read", "mark_read", is_flag=True, help="They are read once they are printed.")

@@ -7,7 +7,7 @@ import click
 
 from coord.cli import kit, naming
 from coord.cli.msg import common
-from coord.cli.msg.receipts import Span
+from coord.cli.span import Span
 from coord.core import event as events
 from coord.core import units
 from coord.core.draft import Author, Draft

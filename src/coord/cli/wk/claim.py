@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from coord.cli import exclusive, kit, naming
+from coord.cli.span import Span
 from coord.cli.wk import common
 from coord.cli.wk.list import filters, where_of
 from coord.core import arbiter, settings, units
@@ -21,18 +22,6 @@ from coord.errors import NO, Refusal
 _OLDEST_EVERY = 8
 _CANDIDATES = 50
 PASSED_OVER = ("held", "not_ready", "fenced", "wrong_state")
-
-
-class Span(click.ParamType[int]):
-    """A span of time in milliseconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = value if isinstance(value, int) else units.parse_duration(str(value))
-        if not found:
-            raise Refusal("usage", "a claim runs longer than no time", "give one like 90s, 15m, 2h")
-        return found
 
 
 @kit.command("claim", writes=True)

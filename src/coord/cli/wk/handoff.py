@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from coord.cli import kit, naming
+from coord.cli.span import Span
 from coord.cli.wk import common
-from coord.cli.wk.claim import Span, default_ttl_ms
+from coord.cli.wk.claim import default_ttl_ms
 from coord.cli.wk.custody import refs_of, state_of
 from coord.core import units
 from coord.core.draft import Draft
