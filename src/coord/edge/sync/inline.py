@@ -8,7 +8,7 @@ is left to the user, whose own commit takes `.coord` with it.
 import os
 from typing import Any
 
-from coord.edge import git
+from coord.edge import git, store
 from coord.edge.store import FOLDER, Place
 from coord.errors import Refusal
 
@@ -23,7 +23,14 @@ def commit(place: Place, dry_run: bool) -> dict[str, Any]:
     """Commit what is new under `.coord`: {files, commit?}.
 
     Refuses with `wrong_state` in the middle of a merge, `git_failed` where git will not.
+    The store is locked: a line that came between git's look at a file and the new HEAD
+    would leave two versions of a segment.
     """
+    with store.locked(place.store):
+        return _committed(place, dry_run)
+
+
+def _committed(place: Place, dry_run: bool) -> dict[str, Any]:
     for name, what in _UNDER_WAY.items():
         if os.path.exists(os.path.join(place.git_dir, name)):
             text = f"a {what} is under way, whose commit is yours to make"
