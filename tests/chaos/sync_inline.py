@@ -96,11 +96,13 @@ class Inline:
             super().operate(chance, clone)  # type: ignore[misc]
 
     def tear(self, chance: random.Random, clone: Clone) -> None:
-        """Only a clone's own journals are ever written here, so only they tear."""
+        """Only a clone's own journals are ever written here, and no segment that is in a
+        commit, so only what is in neither tears."""
         with self._gates[clone.name].shared():
             segments = [
                 path for name in self._replicas(clone)
                 for path in sync_clones.open_segments(clone.store, f"*.{name}")
+                if clone.do("git", "cat-file", "-e", f"HEAD:./{path.relative_to(clone.folder)}").code
             ]  # fmt: skip
             if segments:
                 torn = sync_clones.tear(chance.choice(segments), chance.randint(1, 80))

@@ -99,10 +99,31 @@ class Replica:
     def is_committed(self, journal: str) -> bool:
         """Whether a journal's newest segment may be part of a commit (inline mode).
 
-        Such a file never changes again: then all versions of it that any branch or clone
-        has are equal, and no merge of whatever history can conflict in it.
+        Such a file never changes again, not even by the newline that its last line may
+        lack: then all versions of it that any branch or clone has are equal, and no merge
+        of whatever history can conflict in it.
         """
         return self._place.is_inline and self._kept["tips"].get(journal, [])[2:] != [self._head]
+
+    def may_finish(self, torn: journal.Segment) -> bool:
+        """Whether a segment's last line may get the newline that it lacks."""
+        if not self.owns(torn.writer):
+            return False
+        if not self._place.is_inline:
+            return True
+        newest = journal.segments_of(self._place.store, torn.tool, torn.writer)[-1]
+        name = f"{torn.tool}/{torn.writer}"
+        return newest.number == torn.number and not self.is_committed(name)
+
+    def begins(self, journal: str) -> None:
+        """Note that a segment is about to be begun, before its first line (inline mode).
+
+        Who is stopped between that line and `wrote` must not begin the same segment a
+        second time on a branch where git has taken the first one away.
+        """
+        if self.is_committed(journal):
+            self._kept["tips"][journal] = []
+            self.save()
 
     def wrote(self, journal: str, seq: int, digest: str) -> None:
         """Remember how a journal ends now (inline mode)."""

@@ -279,6 +279,7 @@ class Desk:
         self.is_written = True
         blobs.store(self.place.store, self._blobs)
         for tool, appender in self._appenders.items():
+            self._replica.begins(f"{tool}/{appender.writer}")
             appender.write()
             self._replica.wrote(f"{tool}/{appender.writer}", appender.tip.seq, appender.tip.digest)
         presence.beat(self.place.local, self.author, self.now_ms)
@@ -384,7 +385,7 @@ def _finish_lines(place: Place, known: Index, now_ms: int) -> None:
     """
     torn = known.unfinished()
     replica = Replica(place, known.newest()) if torn else None
-    ours = [segment for segment in torn if replica and replica.owns(segment.writer)]
+    ours = [segment for segment in torn if replica and replica.may_finish(segment)]
     for segment in ours:
         with store.locked(os.path.dirname(segment.path)):
             journal.finish(segment.path)
