@@ -102,11 +102,15 @@ class Inline:
             segments = [
                 path for name in self._replicas(clone)
                 for path in sync_clones.open_segments(clone.store, f"*.{name}")
-                if clone.do("git", "cat-file", "-e", f"HEAD:./{path.relative_to(clone.folder)}").code
+                if self._is_in_no_commit(clone, path)
             ]  # fmt: skip
             if segments:
                 torn = sync_clones.tear(chance.choice(segments), chance.randint(1, 80))
                 self.counts["torn ends"] += torn
+
+    def _is_in_no_commit(self, clone: Clone, path: Path) -> bool:
+        name = f"HEAD:./{path.relative_to(clone.folder)}"
+        return clone.do("git", "cat-file", "-e", name).code != 0
 
     def _replicas(self, clone: Clone) -> list[str]:
         """The name under which the clone writes on this branch."""
