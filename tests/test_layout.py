@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "coord"
-TOOLS = ("ev", "wk", "msg", "lease")
+TOOLS = ("ev", "wk", "msg", "lease", "run")
 ALL_TOOLS = tuple(dict.fromkeys((*TOOLS, "lease", "msg", "run")))
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
@@ -88,6 +88,7 @@ HOT = [
     ("ev", "list"), ("ev", "tail"),
     ("lease", "check", "path:a"), ("lease", "acquire", "path:a"), ("lease", "guard", "a"),
     ("lease", "list"), ("msg", "send", "--to", "agent:ada", "--body", "hello"), ("msg", "inbox"),
+    ("run", "request", "--", "true"), ("run", "list"),
 ]  # fmt: skip
 
 

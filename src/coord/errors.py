@@ -38,6 +38,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unknown_message": (NOT_FOUND, "no such message or thread"),
     "unknown_recipient": (NOT_FOUND, "nobody of that name is known; see the suggestions"),
     "unknown_lease": (NOT_FOUND, "no such lease, or nobody holds this resource"),
+    "unknown_run": (NOT_FOUND, "no such run"),
     "ambiguous": (NOT_FOUND, "a shortened id fits more than one"),
     "no_file": (NOT_FOUND, "no such file"),
     "no_store": (NOT_FOUND, "there is no .coord folder; ev init makes one"),

@@ -193,7 +193,7 @@ def test_the_first_word_of_a_type_names_its_journal_and_its_entity():
         ("msg.acked", {"message_id": some.id_at(-1)}, {}, "msg", f"msg/{some.id_at(-1)}"),
         ("msg.read", {"message_id": 1}, {}, "msg", ""),
         ("msg.pondered", {"work_id": "wk-a"}, {}, "msg", "work/wk-a"),
-        ("run.claimed", {"run_id": "run-1"}, {}, "run", ""),
+        ("run.claimed", {"run_id": "run-1"}, {}, "run", "run/run-1"),
         ("run.claimed", {"work_id": "wk-a"}, {}, "run", "work/wk-a"),
         ("agent.paused", {"agent_id": "*"}, {}, "ev", "agent/*"),
         ("config.set", {}, {"key": "claim.ttl_ms"}, "ev", "config/claim.ttl_ms"),

@@ -17,6 +17,7 @@ from coord.core import envelope, registry, settings
 from coord.core.event import RESERVED
 from coord.core.lease import domain
 from coord.core.msg import mail
+from coord.core.run import life
 from coord.core.wk import beads, fields, importing, item
 from coord.edge import schemas
 from coord.errors import Refusal
@@ -100,6 +101,7 @@ def test_every_type_is_described_and_shown():
 
 def test_types_that_fold_and_types_with_a_schema_are_the_same():
     folding = {*item.STEPS, *registry.STEPS, *settings.STEPS, *mail.STEPS, *domain.STEPS}
+    folding |= {*life.STEPS}
 
     assert set(schemas.types()) == folding
 
@@ -253,7 +255,7 @@ def test_a_blob_may_stand_for_a_long_text(draft):
     ("kind", "hint"),
     [
         ("work.close", "did you mean work.closed or work.released or work.claimed?"),
-        ("run.started", "own types begin with another word"),
+        ("run.zzzzzzzzzz", "own types begin with another word"),
     ],
 )
 def test_an_unknown_type_of_a_reserved_name_is_refused_with_the_nearest(kind, hint):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import pytest
 
-from coord.cli import ev, lease, msg, wk
+from coord.cli import ev, lease, msg, run, wk
 from tests.tours import console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def verbs(group: click.Command, name: str) -> Iterator[str]:
         yield from verbs(found, f"{name} {verb}")
 
 
-GROUPS = {"ev": ev.cli, "wk": wk.cli, "msg": msg.cli, "lease": lease.cli}
+GROUPS = {"ev": ev.cli, "wk": wk.cli, "msg": msg.cli, "lease": lease.cli, "run": run.cli}
 
 
 @pytest.mark.parametrize(("tool", "group"), GROUPS.items())

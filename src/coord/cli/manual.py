@@ -19,7 +19,7 @@ from coord.edge import environment
 from coord.errors import CODES, STATUSES
 
 RELEASED = "November 20, 2026"
-TOOLS = ("ev", "wk", "msg", "lease")
+TOOLS = ("ev", "wk", "msg", "lease", "run")
 WIDTH = 78
 
 ENVIRONMENT = {
@@ -47,6 +47,12 @@ CAVEATS = {
     " before its cursor is stored gets it again. `surfaced` and beats are what this clone has seen."
     " Who marks a reminder that another clone has sent too as read may find it unread once more"
     " after a sync: of the two, the one with the smaller id stays.",
+    "run": "What a run does not promise: it is executed in the store that asked for it and nowhere"
+    " else. When the process beside a command is killed, the command is killed with it, and what"
+    " it had started is found by a lock that it inherited or by its environment: a process that"
+    " has closed the one and cleared the other lives on. When .coord/local is removed while a run"
+    " is executed, how it ended is lost. Where a process cannot adopt the orphans of its tree"
+    " (other systems than Linux), what has cut itself loose from a command is not found.",
     "wk": "What a claim does not promise: an advisory hold is not exclusive between clones; a"
     " holder that sleeps past its TTL and then acts is stopped only where its fence is checked;"
     " `break` and `--take-over` while the old holder is cut off leave two who believe; a remote"
@@ -70,6 +76,7 @@ def page(tool: str, group: click.Group) -> str:
         section("DESCRIPTION", *map(paragraph, about)),
         section("VERBS", *(_verb(verb, common | written) for verb in verbs)),
         section("COMMON OPTIONS", _said_once(verbs, common, writes, written - common)),
+        _transitions(tool),
         section("ENVIRONMENT", table(ENVIRONMENT.items(), "Ev")),
         section("FILES", table(FILES.items(), "Pa")),
         section("EXIT STATUS", table((str(n), text) for n, text in STATUSES.items())),
@@ -187,6 +194,20 @@ def _help(option: click.Option, context: click.Context) -> str:
 def _code(code: str) -> tuple[str, str]:
     status, meaning = CODES[code]
     return code, f"{meaning} (exit {status})."
+
+
+def _transitions(tool: str) -> str:
+    """From which states what may happen to a run."""
+    if tool != "run":
+        return ""
+    from coord.core.run import life
+
+    rows = [
+        (kind, f"{'no run' if before == ('',) else ', '.join(before)} -> {life.LEADS_TO[kind]}")
+        for kind, before in life.TRANSITIONS.items()
+    ]
+    about = "What may happen to a run in which state, and where it leads; all else is a problem:"
+    return section("STATES", filled(about), table(rows))
 
 
 def _see_also(tool: str) -> str:

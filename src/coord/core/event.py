@@ -11,6 +11,7 @@ what folds rely on; `edge.schemas` checks the rest for whatever comes from outsi
     msg                 msg       msg/<event_id> of what is sent or a rule that reminds,
                                   msg/<refs.message_id> of what is done about one
     lease               lease     lease/<domain of refs.resource> (`core.resource`)
+    run                 run       run/<refs.run_id>
     lease, run          theirs    else work/<refs.work_id> where one is named
     anything else       ev        work/<refs.work_id> where one is named
 """
@@ -157,6 +158,8 @@ def entity_of(raw: Mapping[str, Any]) -> str:
         family, name = "config", raw.get("body", _NONE).get("key")
     elif kind.startswith("lease.") and isinstance(raw.get("refs", _NONE).get("resource"), str):
         family, name = "lease", resource.domain_of(raw["refs"]["resource"])
+    elif kind.startswith("run.") and isinstance(raw.get("refs", _NONE).get("run_id"), str):
+        family, name = "run", raw["refs"]["run_id"]
     elif kind in MAILED:
         family, name = "msg", raw["event_id"]
     elif kind in RECEIPTS:

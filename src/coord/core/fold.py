@@ -26,6 +26,7 @@ from coord.core.event import Event
 from coord.core.lease import domain as leases
 from coord.core.msg import mail
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
+from coord.core.run import life
 from coord.core.wk import item
 
 Step = Callable[[State, Event, World], Patch | Problem]
@@ -42,9 +43,10 @@ FAMILIES: Mapping[str, tuple[Mapping[str, Step], Step]] = {
     "config": (settings.STEPS, _ignored),
     "msg": (mail.STEPS, _ignored),
     "lease": (leases.STEPS, leases.otherwise),
+    "run": (life.STEPS, life.otherwise),
 }
 # What others read is folded first: whoever acts may be paused.
-ORDER = ("agent", "config", "work", "msg", "lease")
+ORDER = ("agent", "config", "work", "msg", "lease", "run")
 # Whose states the steps of others read, as of the event's own id.
 READ_BY_OTHERS = ("agent", "config")
 

@@ -7,7 +7,7 @@ what this host has promised, whether the items named exist, whether needs would 
 round in a circle. `ev emit` and the tools' own verbs pass through here alike.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from coord.core import arbiter, event, fold, settings
@@ -15,6 +15,8 @@ from coord.core.event import Event
 from coord.core.lease import domain as leases
 from coord.core.msg import mail
 from coord.core.problem import Problem, State, World
+from coord.core.run import life, ready
+from coord.core.run.around import Around
 from coord.core.wk import parts, view
 
 MINUTE_MS = 60_000
@@ -38,6 +40,13 @@ class Here(World, Protocol):
 
     def sent_since(self, agent_id: str, since_ms: int) -> int:
         """How many messages an agent has sent from an instant on."""
+
+    def taken_in(self, group: str) -> Sequence[int]:
+        """The limits that the runs say which take a place in this group now."""
+
+    @property
+    def home(self) -> str:
+        """What names this store."""
 
     @property
     def skew_ms(self) -> int:
@@ -224,7 +233,33 @@ def _message(written: Event, _state: State, here: Here) -> Problem | None:
     return None
 
 
+def _request(written: Event, _state: State, here: Here) -> Problem | None:
+    for one in written.body.get("after", ()):
+        if not here.state(f"run/{one['run_id']}"):
+            return Problem(written.event_id, "unknown_run", f"no run {one['run_id']} is known")
+    return None
+
+
+def _run(written: Event, state: State, here: Here) -> Problem | None:
+    """A run is executed in the store that asked for it: only there the kernel says who lives."""
+    run_id = state["run_id"]
+    if state["spec"].get("store") != here.home:
+        text = f"{run_id} was requested in another store, which executes it"
+        return Problem(written.event_id, "not_allowed", text)
+    attempt = life.open_attempt(state)
+    if attempt is not None:
+        text = f"attempt {attempt['attempt']} of {run_id} has not ended"
+        return Problem(written.event_id, "held", text)
+    verdict = ready.judge(state, written.time_ms, Around(here))
+    if verdict.what != ready.START:
+        text = f"{run_id} cannot start: {verdict.reasons[0].text}"
+        return Problem(written.event_id, "not_ready", text)
+    return _fence(written, life.domain_in(state), here)
+
+
 RULES: Mapping[str, Rule] = {
+    "run.requested": _request,
+    "run.claimed": _run,
     "msg.sent": _message,
     "work.claimed": _claim,
     "work.accepted": _acceptance,

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from coord.core import digest
 from coord.core import event as events
 from coord.edge import git, journal, store
 from coord.edge.clock import Chance
@@ -153,6 +154,11 @@ class Replica:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def home(place: Place) -> str:
+    """What names this store, on this machine at this path, and tells none of both."""
+    return digest.sha256(f"{_host()}\n{place.store}".encode()).hexdigest()[:16]
 
 
 def _host() -> str:

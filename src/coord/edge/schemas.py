@@ -21,7 +21,7 @@ from coord.core.event import RESERVED
 from coord.core.settings import suggestion
 from coord.errors import Refusal
 
-FILES = ("event", "wk", "ev", "msg", "lease")
+FILES = ("event", "wk", "ev", "msg", "lease", "run")
 _EVENT = "urn:coord:schema:event"
 _SHOWN_CHARS = 60
 _SHAPES = {

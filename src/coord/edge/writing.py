@@ -18,11 +18,12 @@ from coord.core.draft import Author, Draft, event_of, scope_of
 from coord.core.event import Event
 from coord.core.lease import domain as leases
 from coord.core.problem import Problem, State
+from coord.core.run import life
 from coord.core.wk import view
 from coord.edge import blobs, clock, index, journal, presence, store
 from coord.edge.clock import Chance
 from coord.edge.index import Index, mail
-from coord.edge.replica import Replica
+from coord.edge.replica import Replica, home
 from coord.edge.store import Place
 from coord.errors import Refusal
 
@@ -111,6 +112,24 @@ class Desk:
     def has_won(self, nonce: object) -> bool:
         """Whether this process has swapped the remote's record with this nonce."""
         return nonce in self.won
+
+    @property
+    def home(self) -> str:
+        """What names this store."""
+        return home(self.place)
+
+    def taken_in(self, group: str) -> Sequence[int]:
+        """The limits of the runs that take a place in this group, with this batch's."""
+        from coord.edge.index import runs
+
+        found = dict(runs.taken_in(self.index.connection, group))
+        for entity, state in self._states.items():
+            if entity.startswith("run/") and state:
+                found.pop(state["run_id"], None)
+                limit = life.place_in(state, group)
+                if limit:
+                    found[state["run_id"]] = limit
+        return [*found.values()]
 
     def sent_since(self, agent_id: str, since_ms: int) -> int:
         """How many messages an agent has sent from an instant on, with this batch's."""

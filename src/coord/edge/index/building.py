@@ -19,7 +19,7 @@ from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import Problem, State
 from coord.edge import journal
-from coord.edge.index import holds, mail, reading, schema, views
+from coord.edge.index import holds, mail, reading, runs, schema, views
 from coord.edge.index.lookup import Place
 from coord.edge.journal import Line
 
@@ -420,6 +420,8 @@ class Builder:
         mail.store(self.sql, mails, are_new=self._fresh is None)
         domains = [(n, state) for e, (n, state, _) in unsaved.items() if e[:6] == "lease/"]
         holds.store(self.sql, domains, are_new=self._fresh is None)
+        jobs = [(n, state) for entity, (n, state, _) in unsaved.items() if entity[:4] == "run/"]
+        runs.store(self.sql, jobs, are_new=self._fresh is None)
 
 
 def _id_of(event: Event) -> str:

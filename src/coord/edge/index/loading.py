@@ -20,7 +20,7 @@ from coord.core import event as events
 from coord.core.event import Event
 from coord.core.problem import State
 from coord.edge import journal
-from coord.edge.index import building, holds, mail, reading, schema, sharing, views
+from coord.edge.index import building, holds, mail, reading, runs, schema, sharing, views
 from coord.edge.index.reading import Placed
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ class Loader(building.Builder):
             mail.store(self.sql, mails, are_new=True)
             domains = [(e, orjson.loads(state)) for e, name, state in some if name[:6] == "lease/"]
             holds.store(self.sql, domains, are_new=True)
+            jobs = [(e, orjson.loads(state)) for e, name, state in some if name[:4] == "run/"]
+            runs.store(self.sql, jobs, are_new=True)
 
 
 class Share(Loader):
@@ -228,6 +230,8 @@ class Share(Loader):
             "message",
             "box",
             "rule",
+            "run",
+            "run_after",
         ):
             rows = self.sql.execute(f"SELECT * FROM {table} WHERE e IN (SELECT e FROM entity)")
             while some := rows.fetchmany(size):

@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 9
+FORMAT = 10
 DIRTY = -1
 
 TABLES = """
@@ -47,6 +47,11 @@ CREATE TABLE box(
   e INTEGER, agent TEXT, message_id TEXT, seen INTEGER, needs_ack INTEGER,
   expires_ms INTEGER, snoozed_ms INTEGER);
 CREATE TABLE rule(e INTEGER PRIMARY KEY, stopped INTEGER, message_id TEXT, work_id TEXT);
+CREATE TABLE run(
+  e INTEGER PRIMARY KEY, run_id TEXT UNIQUE, live INTEGER, status TEXT, priority INTEGER,
+  request_id TEXT, at_ms INTEGER, agent TEXT, grp TEXT, places INTEGER, outcome TEXT,
+  store TEXT, until_ms INTEGER);
+CREATE TABLE run_after(e INTEGER, target TEXT);
 CREATE TABLE mail_searched(e INTEGER PRIMARY KEY, same TEXT);
 """
 
@@ -73,6 +78,11 @@ CREATE INDEX hold_of ON hold(e, id, until_ms, lost);
 CREATE INDEX hold_folder ON hold(folder);
 CREATE INDEX hold_named ON hold(lease_id);
 CREATE INDEX hold_until ON hold(until_ms);
+CREATE INDEX run_next ON run(store, priority, request_id, status, at_ms) WHERE live = 1;
+CREATE INDEX run_until ON run(until_ms) WHERE live = 1;
+CREATE INDEX run_group ON run(grp, status, places) WHERE live = 1;
+CREATE INDEX run_listed ON run(request_id);
+CREATE INDEX run_after_of ON run_after(e, target);
 CREATE INDEX message_sender ON message(sender, sent_ms, same);
 CREATE INDEX message_thread ON message(thread_id, message_id);
 CREATE INDEX message_reply ON message(reply_to) WHERE reply_to IS NOT NULL;

@@ -1,0 +1,104 @@
+"""`run logs` and `run attach`: what a run prints, the same bytes for everybody."""
+
+import os
+import sys
+
+import click
+
+from coord.cli import kit
+from coord.cli.run import common
+from coord.core.problem import State
+from coord.core.run import outcome
+from coord.edge import clock
+from coord.edge.run import spool
+from coord.edge.run.following import Log
+from coord.edge.run.wake import Wake
+from coord.errors import Refusal
+
+
+@kit.command("logs")
+@common.one_run
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="The newest by default.")
+@click.option("--since", "offset", type=click.IntRange(min=0), default=0, metavar="OFFSET",
+              help="From this byte on.")  # fmt: skip
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until it has ended.")
+def logs(call: kit.Call, run_id: str, attempt: int | None, offset: int, follow: bool) -> int:
+    """Print what an attempt of the run RUN has printed, stdout and stderr as they came.
+
+    The bytes are the command's own. A log lies on the machine that executed the run and
+    is not synced; run gc removes old ones.
+
+    \b
+    Exits: 3 no such run, or no log of it here.
+    Example: run logs run-7k2m --since 65536 --follow
+    """
+    state = common.state_of(call, run_id)
+    number = attempt or len(state.get("attempts", ()))
+    folder = spool.folder_of(call.place.local, state["run_id"], number)
+    if not os.path.isdir(folder):
+        text = f"there is no log of attempt {number} of {state['run_id']} here"
+        raise Refusal("no_file", text, "run show tells who executed it")
+    log = Log(folder, offset)
+    if follow:
+        _follow(folder, log)
+    else:
+        _print(log)
+    return 0
+
+
+def _print(log: Log) -> None:
+    for data in log.news():
+        try:
+            common.write_all(sys.stdout, data)
+        except BrokenPipeError:
+            raise kit.Closed from None
+
+
+def _follow(folder: str, log: Log) -> None:
+    """Print what comes until the shim is gone."""
+    with Wake([folder]) as wake:
+        while True:
+            # Asked first: what was printed up to then is in the log.
+            is_alive = spool.is_alive(folder)
+            _print(log)
+            if not is_alive:
+                return
+            wake.wait()
+
+
+@kit.command("attach")
+@common.one_run
+def attach(call: kit.Call, run_id: str) -> int:
+    """Follow the run RUN live, from wherever one is, and exit as it did.
+
+    Prints what its attempts print, from their beginning, one after the other; how it
+    stands is said on stderr at a terminal. Leaving does not end the run.
+
+    \b
+    Exits: as run wait; 3 no such run.
+    Example: run attach run-7k2m
+    """
+    state = common.state_of(call, run_id)
+    seen = 0
+    with Wake([os.path.join(call.place.store, "run")]) as wake:
+        while True:
+            attempts = len(state.get("attempts", ()))
+            if seen < attempts:
+                seen = seen + 1 if seen else attempts
+                folder = spool.folder_of(call.place.local, state["run_id"], seen)
+                call.note(f"{state['run_id']} attempt {seen}")
+                if os.path.isdir(folder):
+                    _follow(folder, Log(folder))
+            elif "outcome" in state:
+                call.note(common.sentence({**state, "command": "ended"}))
+                return outcome.status_of(state)
+            else:
+                wake.wait()
+            state = looked_at(call, state["run_id"])
+
+
+def looked_at(call: kit.Call, run_id: str) -> State:
+    """A run as it stands now."""
+    call.now_ms = clock.now_ms()
+    with call.reading() as known:
+        return known.state(f"run/{run_id}")

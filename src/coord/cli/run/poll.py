@@ -1,0 +1,95 @@
+"""`run poll`: a worker. Claims runs, starts them, records how they ended."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from coord.cli import kit
+from coord.cli.run.worker import Worker
+from coord.core.run import request as facts
+from coord.edge.run.wake import Wake
+from coord.errors import NO
+
+# Journals whose events may let a run start or end: of runs, and of agents.
+_HEARD = ("run", "ev")
+# What nobody was woken for is looked at in any case.
+_ANYWAY_S = 10.0
+
+
+@kit.command("poll")
+@click.option("--once", is_flag=True, help="Execute one run, if one may start, and end.")
+@click.option("--drain", is_flag=True, help="End when no run is left that may start.")
+@click.option("--max", "at_once", type=click.IntRange(min=1), default=1, metavar="N",
+              help="At most N runs at once; 1 by default.")  # fmt: skip
+@click.option("--labels", multiple=True, metavar="NAME,...", help="What this worker has.")
+def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence[str]) -> int:
+    """Be a worker: execute the runs that were requested in this store, by priority, then age.
+
+    Prints a line for each run that ends. It waits in the kernel and costs nothing
+    meanwhile. It may be ended at any time, killed too: what it has started goes on and is
+    recorded by the next worker. Before each claim it records what others have left.
+
+    \b
+    Exits: 1 --once: no run may start; 4 paused; 130 interrupted.
+    Example: run poll --max 4 --labels gpu,linux
+    """
+    names = [part.strip() for text in labels for part in text.split(",") if part.strip()]
+    worker = Worker(call, names, 1 if once else at_once)
+    with call.desk() as desk:
+        desk.refuse_paused()
+    if once:
+        worker.claims_left = 1
+    return _Polling(call, worker, once, drain).run()
+
+
+class _Polling:
+    """The worker's days: look, print, wait."""
+
+    def __init__(self, call: kit.Call, worker: Worker, once: bool, drain: bool) -> None:
+        self._call, self._worker, self._once, self._drain = call, worker, once, drain
+
+    def run(self) -> int:
+        folders = [os.path.join(self._call.place.store, tool) for tool in _HEARD]
+        with Wake(folders) as wake:
+            while True:
+                ended = self._worker.look()
+                self._call.emit([facts.short(state) for state in ended], None, ident="run_id")
+                sys.stdout.flush()
+                if self._worker.running or not self._worker.has_written:
+                    status = self._status()
+                    if status is not None:
+                        return status
+                    self._wait(wake, folders)
+
+    def _status(self) -> int | None:
+        """The exit status, when there is nothing more to do."""
+        if self._worker.running:
+            return None
+        if self._once:
+            return 0 if self._worker.claims_left == 0 else NO
+        is_over = self._drain and self._worker.backoff_ms() is None
+        return 0 if is_over else None
+
+    def _wait(self, wake: Wake, folders: Sequence[str]) -> None:
+        """Wait until there may be something to do."""
+        ends_at = time.monotonic() + _ANYWAY_S
+        seen = _sizes(folders)
+        while time.monotonic() < ends_at:
+            wait_s = self._worker.wait_s()
+            if wake.wait(self._worker.descriptors, wait_s):
+                return
+            is_due = wait_s is not None and wait_s <= wake.sweep_s
+            if is_due or _sizes(folders) != seen:
+                return
+
+
+def _sizes(folders: Sequence[str]) -> list[tuple[str, int]]:
+    """What tells whether a journal has grown."""
+    found = []
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            found += [(entry.path, entry.stat().st_size) for entry in entries]
+    return sorted(found)

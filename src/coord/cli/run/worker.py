@@ -1,0 +1,331 @@
+"""What a worker does at every look: recover, note, end, claim, start.
+
+    gather    read only: of each open attempt of this store, what is true about it, with
+              its lock taken where no shim has it, so that none can begin meanwhile
+    record    under the store's lock, in one batch: how attempts ended and that they have
+              started; runs that can never start; claims of those whose turn it is
+    start     the shims, once the claims are on disk and the store is free again
+
+Recovery so runs before every claim, and any worker ends what another one has begun.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from coord.cli import kit
+from coord.core import registry
+from coord.core.draft import Draft
+from coord.core.problem import State
+from coord.core.run import life, outcome, ready, recovery, wanted
+from coord.core.run import request as facts
+from coord.core.run.around import Around
+from coord.edge import clock, environment, replica
+from coord.edge.index import Index, runs
+from coord.edge.paths import Tree
+from coord.edge.run import launch, shim, spool
+from coord.edge.writing import Desk
+from coord.errors import Refusal
+
+_PAGE = 50
+# How soon an attempt is looked at again whose shim has not said yet that it begins.
+_SOON_S = 0.02
+# What makes a completion of ours wrong: somebody else was first, which is well.
+_TOO_LATE = ("fenced", "wrong_state", "not_held")
+_NOT_MINE = ("held", "fenced", "wrong_state", "not_ready", "not_allowed")
+Begin = Callable[[Desk], Sequence[str]]
+Noted = tuple[str, Mapping[str, Any]]
+
+
+class Taken(NamedTuple):
+    """A claimed attempt whose shim is still to be started."""
+
+    state: State
+    folder: str
+    lock: int
+    cause: str
+
+
+class Found(NamedTuple):
+    """What a look found out about an open attempt, to be recorded."""
+
+    run_id: str
+    lease_id: str
+    bodies: Sequence[Noted]
+
+
+class Worker:
+    """One process that executes runs of a store, up to `at_once` at a time."""
+
+    # Whether the command reads what we would: only one that we execute for ourselves.
+    keeps_stdin = False
+    # Whether it takes runs from the queue, or only those that it is given.
+    takes_queue = True
+
+    def __init__(self, call: kit.Call, labels: Sequence[str] = (), at_once: int = 1) -> None:
+        self._call, self._labels, self._at_once = call, labels, at_once
+        self._home = replica.home(call.place)
+        # The runs whose shims are our children, and the descriptors that tell of ends.
+        self._children: dict[str, int] = {}
+        self._watched: dict[str, tuple[str, int]] = {}
+        self._next_ms: int | None = None
+        self._is_soon = False
+        # How many runs it may still claim; -1 for any number.
+        self.claims_left = -1
+        # Whether the last look has recorded something, which may let others start.
+        self.has_written = False
+
+    @property
+    def running(self) -> int:
+        """How many runs of this worker have not ended."""
+        return len(self._children)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when an attempt of this store ends."""
+        return [descriptor for _, descriptor in self._watched.values()]
+
+    def wait_s(self) -> float | None:
+        """When to look again though nothing has changed; None for not before something does."""
+        if self._is_soon:
+            return _SOON_S
+        if self._next_ms is None:
+            return None
+        return max(0.0, (self._next_ms - clock.now_ms()) / 1000) + 0.001
+
+    def look(self, begin: Begin | None = None) -> list[State]:
+        """Do what there is to do; answer the runs that ended by it or that we saw end.
+
+        begin: writes requests of its own and answers the runs to claim, instead of the queue.
+        """
+        self._call.now_ms = clock.now_ms()
+        with contextlib.ExitStack() as locks:
+            found, wants_claims = self._gathered(locks)
+            self.has_written = False
+            if not (found or wants_claims or begin):
+                return []
+            ended, taken = self._recorded(found, begin)
+        for one in taken:
+            self._start(one)
+        return ended
+
+    def _gathered(self, locks: contextlib.ExitStack) -> tuple[list[Found], bool]:
+        with self._call.reading() as known:
+            open_runs = runs.open_runs(known.connection, self._home)
+            states = [known.state(f"run/{run_id}") for run_id in open_runs]
+            now_ms = self._call.query_now(known)
+            sql = known.connection
+            wants = bool(runs.overdue(sql, self._home, now_ms))
+            wants |= self._has_room() and bool(runs.candidates(sql, self._home, now_ms, 1))
+            self._next_ms = runs.next_boundary(sql, now_ms)
+            self._end_paused(known, states)
+        self._is_soon = False
+        self._forget({state["run_id"] for state in states})
+        found = [self._find(state, locks) for state in states]
+        return [one for one in found if one], wants
+
+    def _has_room(self) -> bool:
+        is_open = self.takes_queue and self.claims_left != 0
+        return is_open and self.running < self._at_once
+
+    def _end_paused(self, known: Index, states: Sequence[State]) -> None:
+        """What a paused agent has running is ended: by its shim, as by a cancel."""
+        for state in states:
+            pause = registry.pause_of(known, state["requested_by"], "~")
+            if pause is not None:
+                self._tell(state, f"{state['requested_by']} was paused by {pause['by']}")
+
+    def _tell(self, state: State, why: str) -> None:
+        folder = self._folder(state)
+        if not os.path.exists(os.path.join(folder, shim.CANCEL)):
+            spool.cancel(folder, why)
+
+    def _folder(self, state: State) -> str:
+        attempt = state["attempts"][-1]["attempt"]
+        return spool.folder_of(self._call.place.local, state["run_id"], attempt)
+
+    def _forget(self, still_open: set[str]) -> None:
+        for run_id in {*self._watched, *self._children} - still_open:
+            self._let_go(run_id)
+
+    def _let_go(self, run_id: str) -> None:
+        if run_id in self._watched:
+            os.close(self._watched.pop(run_id)[1])
+        if run_id in self._children:
+            launch.bury(self._children.pop(run_id))
+
+    def _find(self, state: State, locks: contextlib.ExitStack) -> Found | None:
+        """What is to be recorded about an open attempt."""
+        attempt, folder = state["attempts"][-1], self._folder(state)
+        run_id, lease_id = state["run_id"], attempt["lease_id"]
+        if state["status"] == life.CANCELLING:
+            self._tell(state, state["cancel"].get("why", f"cancelled by {state['cancel']['by']}"))
+        known = locks.enter_context(spool.known(folder, run_id, lease_id))
+        action, body = recovery.decide(state, known)
+        if action == recovery.END:
+            if not spool.end_tree(folder, run_id):
+                return None
+            action, body = recovery.decide(state, known._replace(tree_lives=False))
+        bodies: list[Noted] = [*self._start_noted(state, folder)]
+        if action == recovery.ADOPT:
+            self._watch(run_id, lease_id, folder)
+        else:
+            bodies.append(("run.completed", body))
+        return Found(run_id, lease_id, bodies) if bodies else None
+
+    def _start_noted(self, state: State, folder: str) -> Iterator[Noted]:
+        """That the command has begun, once the shim says so."""
+        attempt = state["attempts"][-1]
+        if "started_at_ms" in attempt:
+            return
+        if os.path.exists(os.path.join(folder, shim.BEGUN)):
+            pid = spool.pid_of(folder)
+            yield "run.started", {"pid": pid} if pid else {}
+        else:
+            self._is_soon = True
+
+    def _watch(self, run_id: str, lease_id: str, folder: str) -> None:
+        """Be woken when whoever holds the attempt's lock dies."""
+        if self._watched.get(run_id, ("", -1))[0] == lease_id and run_id in self._children:
+            return
+        # Who holds it may have changed: first the worker does, then its shim.
+        if run_id in self._watched:
+            os.close(self._watched.pop(run_id)[1])
+        descriptor = spool.holder(folder)
+        if descriptor >= 0:
+            self._watched[run_id] = (lease_id, descriptor)
+        else:
+            self._is_soon = True
+
+    def _recorded(
+        self, found: Sequence[Found], begin: Begin | None
+    ) -> tuple[list[State], list[Taken]]:
+        taken: list[Taken] = []
+        ended: list[State] = []
+        try:
+            with self._call.desk() as desk:
+                for one in found:
+                    ended += self._noted(desk, one)
+                chosen = begin(desk) if begin else None
+                self._claim(desk, chosen, taken, ended)
+                self.has_written = bool(found or ended or taken)
+                if self.has_written or begin:
+                    desk.write()
+        except BaseException:
+            for claimed in taken:
+                os.close(claimed.lock)
+            raise
+        return ended, taken
+
+    def _noted(self, desk: Desk, found: Found) -> Iterator[State]:
+        """Record what was found, unless the attempt has ended meanwhile."""
+        for kind, body in found.bodies:
+            state = desk.state(f"run/{found.run_id}")
+            attempt = life.open_attempt(state)
+            if attempt is None or attempt["lease_id"] != found.lease_id:
+                return
+            fact = facts.of_attempt(kind, state, attempt, body)
+            try:
+                desk.take(Draft(*fact, cause=self._call.cause))
+            except Refusal as refusal:
+                if refusal.code not in _TOO_LATE:
+                    raise
+                return
+            if kind == "run.completed":
+                self._let_go(found.run_id)
+                yield desk.state(f"run/{found.run_id}")
+
+    def _claim(
+        self, desk: Desk, chosen: Sequence[str] | None, taken: list[Taken], ended: list[State]
+    ) -> None:
+        for run_id in runs.overdue(desk.index.connection, self._home, desk.judged_at_ms):
+            ended += self._judged(desk, run_id, [], can_start=False)
+        if chosen is None and not self.takes_queue:
+            return
+        candidates = self._candidates(desk) if chosen is None else iter(chosen)
+        while self.running + len(taken) < self._at_once and self.claims_left != 0:
+            candidate = next(candidates, None)
+            if candidate is None:
+                return
+            before = len(taken)
+            ended += self._judged(desk, candidate, taken, can_start=True)
+            if len(taken) > before and self.claims_left > 0:
+                self.claims_left -= 1
+
+    def _candidates(self, desk: Desk) -> Iterator[str]:
+        offset = 0
+        while True:
+            page = runs.candidates(
+                desk.index.connection, self._home, desk.judged_at_ms, _PAGE, offset
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
+
+    def _judged(
+        self, desk: Desk, run_id: str, taken: list[Taken], can_start: bool
+    ) -> Iterator[State]:
+        """Claim a queued run, or record that it never starts."""
+        state = desk.state(f"run/{run_id}")
+        if state.get("status") != life.QUEUED:
+            return
+        verdict = ready.judge(state, desk.judged_at_ms, Around(desk), self._labels)
+        if verdict.what == ready.START and can_start:
+            self._take(desk, state, taken)
+        elif verdict.what in (ready.SKIP, ready.EXPIRE):
+            how = outcome.SKIPPED if verdict.what == ready.SKIP else outcome.EXPIRED
+            fact = facts.ended_unstarted(state, how, verdict.reasons[0].text)
+            desk.take(Draft(*fact, cause=self._call.cause))
+            yield desk.state(f"run/{run_id}")
+
+    def _take(self, desk: Desk, state: State, taken: list[Taken]) -> None:
+        fact = facts.claim(state, f"lease-{desk.chance.name(8)}")
+        number = fact[2]["attempt"]
+        folder = spool.folder_of(self._call.place.local, state["run_id"], number)
+        # Held before anybody can read of the claim: who looks then must find somebody alive.
+        lock = spool.take_new(folder)
+        try:
+            written = desk.take(Draft(*fact, cause=self._call.cause))
+        except Refusal as refusal:
+            os.close(lock)
+            if refusal.code not in _NOT_MINE:
+                raise
+            return
+        claimed = desk.state(f"run/{state['run_id']}")
+        taken.append(Taken(claimed, folder, lock, written.raw["event_id"]))
+
+    def _start(self, one: Taken) -> None:
+        """Start the shim of a claimed attempt."""
+        state, attempt = one.state, one.state["attempts"][-1]
+        spec = state["spec"]
+        told = {
+            "run_id": state["run_id"],
+            **{name: attempt[name] for name in ("attempt", "lease_id", "fence", "claimed_at_ms")},
+            "words": wanted.words_of(spec),
+            "cwd": os.path.join(self._top(), spec.get("cwd", "")),
+            "timeouts": spec.get("timeouts", {}),
+            "grace_ms": spec.get("grace_ms", wanted.DEFAULT_GRACE_MS),
+            "stdin": self.keeps_stdin,
+        }
+        child = environment.child(
+            COORD_RUN=state["run_id"], COORD_CAUSE=one.cause,
+            COORD_AGENT=state["requested_by"], COORD_SESSION="",
+        )  # fmt: skip
+        pid = launch.launch(one.folder, one.lock, told, {**child, **spec.get("env", {})})
+        self._children[state["run_id"]] = pid
+        self._watched[state["run_id"]] = (attempt["lease_id"], os.pidfd_open(pid))
+        self._is_soon = True
+
+    def _top(self) -> str:
+        here = os.path.realpath(os.getcwd())
+        return Tree(self._call.place, here).top(here) or self._call.place.tree
+
+    def backoff_ms(self) -> int | None:
+        """When the next retry of a run is due that has been tried; None for none."""
+        with self._call.reading() as known:
+            now_ms = self._call.query_now(known)
+            query = runs.Query("queued")
+            due = [state.get("again_at_ms", 0) for state in runs.listed(known.connection, query)]
+        return min((at_ms for at_ms in due if at_ms > now_ms), default=None)

@@ -1,0 +1,1 @@
+"""Runs: the pure half of `run`. What a run is, when it may start, how it ended."""

@@ -1,0 +1,77 @@
+"""What to record about a run: pure answers, as a type, refs and body."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coord.core.run import life, wanted
+
+# A claim binds the store it was made in; there the kernel's lock says who lives, so the
+# span only has to be longer than any run.
+TTL_MS = 30 * 24 * 3_600_000
+Fact = tuple[str, dict[str, Any], dict[str, Any]]
+
+
+def requested(run_id: str, body: Mapping[str, Any]) -> Fact:
+    """The request of a run."""
+    return "run.requested", {"run_id": run_id}, dict(body)
+
+
+def claim(state: Mapping[str, Any], lease_id: str) -> Fact:
+    """The claim of the next attempt."""
+    refs = {"run_id": state["run_id"], "resource": f"run:{state['run_id']}", "lease_id": lease_id}
+    body = {
+        "attempt": len(state.get("attempts", ())) + 1,
+        "fence": life.domain_in(state)["fence"] + 1,
+        "ttl_ms": TTL_MS, "expires_at_ms": 0, "confirmed": "host",
+    }  # fmt: skip
+    return "run.claimed", refs, body
+
+
+def of_attempt(
+    kind: str, state: Mapping[str, Any], attempt: Mapping[str, Any], body: Mapping[str, Any]
+) -> Fact:
+    """What happened to an attempt; it carries the attempt's fence."""
+    refs = {"run_id": state["run_id"], "lease_id": attempt["lease_id"]}
+    return kind, refs, {"attempt": attempt["attempt"], "fence": attempt["fence"], **body}
+
+
+def ended_unstarted(state: Mapping[str, Any], how: str, reason: str) -> Fact:
+    """The end of a run that nobody has claimed."""
+    return "run.completed", {"run_id": state["run_id"]}, {"outcome": how, "reason": reason}
+
+
+def cancelled(state: Mapping[str, Any]) -> Fact:
+    """Somebody wants a run ended."""
+    return "run.cancelled", {"run_id": state["run_id"]}, {}
+
+
+def again(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a request that repeats a run, now: what it waited for is not asked again."""
+    left = ("after", "not_before_ms", "expires_at_ms", "store")
+    spec = {name: value for name, value in state["spec"].items() if name not in left}
+    return {**spec, "retry_of": state["run_id"]}
+
+
+_INTERNAL = ("holds", "refused", "fence", "confirmed_fence", "last", "spec", "request_event")
+
+
+def row(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as people and programs see it, whole."""
+    shown = {name: value for name, value in state.items() if name not in _INTERNAL}
+    first = ("run_id", "status", "outcome")
+    head = {name: shown.pop(name) for name in first if name in shown}
+    return {**head, "command": wanted.shown(state["spec"]), **state["spec"], **shown}
+
+
+def short(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A run in a list."""
+    attempts = state.get("attempts", ())
+    names = ("run_id", "status", "outcome", "requested_by", "requested_at_ms", "ended_at_ms")
+    shown = {name: state[name] for name in names if name in state}
+    last = attempts[-1] if attempts else {}
+    shown.update({name: last[name] for name in ("exit_code", "signal") if name in last})
+    spec = state["spec"]
+    told = {"command": wanted.shown(spec), "attempts": len(attempts)}
+    named = {name: spec[name] for name in ("title", "priority") if name in spec}
+    group = {"group": spec["group"]["name"]} if "group" in spec else {}
+    return {**shown, **told, **named, **group}

@@ -1,0 +1,142 @@
+"""What a request may say: its fields, what fits into each, and what it means.
+
+    argv, shell      the words to execute, or one line for sh -c; exactly one of them
+    cwd              the folder, from the top of the working tree; "" is the top
+    env              variables that the command gets besides the worker's
+    requires         labels that the worker must have
+    group            {name, limit}: of one group so many run at once; the smallest counts
+    priority         0 is most urgent, 2 the default
+    after            [{run_id, on}]: ok | any | failed
+    not_before_ms    not before this instant
+    expires_at_ms    from this instant on it is not started any more
+    timeouts         {queue_ms, start_ms, idle_ms, wall_ms}
+    retry            {max, backoff_ms, on}
+    crash_max        how many attempts may be lost
+    idempotent       whether it may be executed again when nobody knows how it ended
+    grace_ms         how long after TERM comes KILL
+    store            names the store that asks, which alone executes it
+    title, retry_of  words for people; the run that this one repeats
+
+A field that is left out has no bound, or its default.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coord.core.event import is_integer
+from coord.core.run import outcome
+
+ON = ("ok", "any", "failed")
+DEFAULT_PRIORITY = 2
+DEFAULT_GRACE_MS = 5000
+SPANS = ("queue_ms", "start_ms", "idle_ms", "wall_ms")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_argv(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and value[0] != ""
+
+
+def _is_shell(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+
+
+def _is_cwd(value: object) -> bool:
+    if not (isinstance(value, str) and _is_text(value)):
+        return False
+    return not value.startswith("/") and ".." not in value.split("/")
+
+
+def _is_env(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name and "=" not in name and "\0" not in name and _is_text(text)
+        for name, text in value.items()
+    )
+
+
+def _are_labels(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+
+
+def _is_group(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    name = value.get("name")
+    return isinstance(name, str) and bool(name) and is_integer(value.get("limit"), least=1)
+
+
+def _is_priority(value: object) -> bool:
+    return is_integer(value) and value <= 4
+
+
+def _are_after(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and isinstance(one.get("run_id"), str) and one.get("on") in ON
+        for one in value
+    )
+
+
+def _are_timeouts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        is_integer(value[name], least=1) for name in SPANS if name in value
+    )
+
+
+def _is_retry(value: object) -> bool:
+    if not (isinstance(value, dict) and is_integer(value.get("max", 0))):
+        return False
+    on = value.get("on", [])
+    is_known = isinstance(on, list) and all(how in outcome.RETRIED for how in on)
+    return is_known and is_integer(value.get("backoff_ms", 0))
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "argv": (_is_argv, "a list of texts, the first of them a command"),
+    "shell": (_is_shell, "a line for sh"),
+    "cwd": (_is_cwd, "a folder inside the tree"),
+    "env": (_is_env, "an object of texts"),
+    "requires": (_are_labels, "a list of labels"),
+    "group": (_is_group, "an object {name, limit}"),
+    "priority": (_is_priority, "an integer from 0 to 4"),
+    "after": (_are_after, f"a list of {{run_id, on}} with on one of {', '.join(ON)}"),
+    "not_before_ms": (is_integer, "an instant"),
+    "expires_at_ms": (is_integer, "an instant"),
+    "timeouts": (_are_timeouts, f"an object of {', '.join(SPANS)}"),
+    "retry": (_is_retry, f"an object {{max, backoff_ms, on}}, on of {', '.join(outcome.RETRIED)}"),
+    "crash_max": (is_integer, "an integer"),
+    "idempotent": (_is_flag, "true or false"),
+    "grace_ms": (is_integer, "a span"),
+    "store": (_is_text, "a text"),
+    "title": (_is_text, "a text"),
+    "retry_of": (_is_text, "a run"),
+}
+
+
+def fault_in(body: Mapping[str, Any]) -> str:
+    """Name what keeps a body from being a request; "" if nothing does."""
+    for name, (fits, expected) in FIELDS.items():
+        if name in body and not fits(body[name]):
+            return f"{name} is not {expected}"
+    return "" if ("argv" in body) != ("shell" in body) else "a request has either argv or shell"
+
+
+def words_of(spec: Mapping[str, Any]) -> list[str]:
+    """What is executed."""
+    return list(spec["argv"]) if "argv" in spec else ["/bin/sh", "-c", spec["shell"]]
+
+
+def shown(spec: Mapping[str, Any]) -> str:
+    """The command as a person reads it."""
+    return str(spec["shell"]) if "shell" in spec else " ".join(map(_quoted, spec["argv"]))
+
+
+def _quoted(word: str) -> str:
+    is_plain = bool(word) and all(c.isalnum() or c in "@%+=:,./-_" for c in word)
+    return word if is_plain else "'" + word.replace("'", "'\"'\"'") + "'"

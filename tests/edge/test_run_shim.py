@@ -1,0 +1,332 @@
+"""The shim: what it executes, how it ends it, what it records; and what a dead one leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coord.edge.run import shim, spool
+from coord.edge.run.following import Log
+
+RUN = "run-shimtest"
+DEADLINE_S = 30.0
+# Starts the shim of an attempt as a worker does, and says that it has.
+WORKER = """
+import json, os, sys
+from coord.edge.run import launch, spool
+folder, told = sys.argv[1], json.loads(sys.argv[2])
+lock = spool.take_new(folder)
+environment = {**os.environ, "COORD_RUN": told["run_id"]}
+launch.launch(folder, lock, told, environment)
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+class Attempt:
+    """One attempt under way: its folder, and the worker that has started it."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+        self.folder = folder
+        words = [sys.executable, "-c", WORKER, str(folder), json.dumps(spec)]
+        pipe = subprocess.PIPE
+        self.worker = subprocess.Popen(words, stdin=pipe, stdout=pipe)
+        assert self.worker.stdout is not None
+        assert self.worker.stdout.readline() == b"started\n"
+
+    @property
+    def pid(self) -> int:
+        return spool.pid_of(str(self.folder))
+
+    def printed(self, text: str) -> None:
+        """Wait until the log has this text."""
+        until(lambda: text.encode() in b"".join(Log(str(self.folder)).news()))
+
+    def over(self) -> Mapping[str, Any] | None:
+        """Wait until the shim is gone; its exit record."""
+        until(lambda: not spool.is_alive(str(self.folder)))
+        return spool.exit_record(str(self.folder), "lease-1")
+
+
+def until(holds: Callable[[], Any]) -> None:
+    ends_at = time.monotonic() + DEADLINE_S
+    while not holds():
+        if time.monotonic() > ends_at:
+            raise AssertionError("it did not come about in time")
+        time.sleep(0.01)
+
+
+class Starter:
+    """`start(words, …)`: an attempt of its own in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.made: list[Attempt] = []
+
+    def __call__(self, *words: str, **more: Any) -> Attempt:
+        spec = {
+            "run_id": RUN, "attempt": 1, "lease_id": "lease-1", "fence": 1, "words": words,
+            "cwd": str(self._folder), "timeouts": {}, "grace_ms": 300, "claimed_at_ms": 0, **more,
+        }  # fmt: skip
+        self.made.append(Attempt(self._folder / "logs" / str(len(self.made)), spec))
+        return self.made[-1]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    """A starter; nothing of what it starts outlives the test."""
+    starter = Starter(tmp_path)
+    yield starter
+    for attempt in starter.made:
+        spool.cancel(str(attempt.folder), "the test is over")
+        attempt.worker.kill()
+        attempt.worker.communicate()
+        attempt.over()
+
+
+def sleeping(mark: str) -> list[int]:
+    """The processes that live and have this number of seconds to sleep."""
+    found = []
+    for pid in shim.living():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark.encode() in words:
+            found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["true"], {"outcome": "succeeded", "exit_code": 0}),
+        (["sh", "-c", "exit 7"], {"outcome": "failed", "exit_code": 7}),
+        (["sh", "-c", "kill -9 $$"], {"outcome": "signaled", "signal": 9}),
+        (["no-such-command"], {"outcome": "infra_error"}),
+    ],
+)
+def test_the_exit_record_says_what_really_happened(start: Starter, words: Any, told: Any):
+    """What never ran has no exit status."""
+    record = start(*words).over()
+
+    assert record is not None
+    keys = ("outcome", "exit_code", "signal")
+    assert {name: record[name] for name in keys if name in record} == told
+
+
+def test_a_folder_that_is_not_there_is_no_failure_of_the_command(start: Starter, tmp_path: Path):
+    record = start("true", cwd=str(tmp_path / "gone")).over()
+
+    assert record is not None
+    assert record["outcome"] == "infra_error"
+    assert "cannot enter" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "reason"), [({"wall_ms": 200}, "wall"), ({"idle_ms": 200}, "idle")]
+)
+def test_a_command_whose_time_is_over_is_ended_and_said_to_be(start: Starter, timeouts, reason):
+    record = start("sh", "-c", "echo begun; sleep 601.5", timeouts=timeouts).over()
+
+    assert record is not None
+    assert (record["outcome"], record["reason"]) == ("timed_out", reason)
+    assert sleeping("601.5") == []
+
+
+def test_what_prints_is_not_idle(start: Starter):
+    line = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done"
+    record = start("sh", "-c", line, timeouts={"idle_ms": 5000}).over()
+
+    assert record is not None
+    assert record["outcome"] == "succeeded"
+
+
+LOOSE = {
+    "a child": "sleep 602.{n} & echo ready; wait",
+    "a double fork": "(sleep 602.{n} &) & echo ready; sleep 602.{n}",
+    "setsid": "setsid sleep 602.{n} & echo ready; sleep 602.{n}",
+    "without environment": "(env -i setsid sleep 602.{n} &) & echo ready; sleep 602.{n}",
+    "deaf": "trap '' TERM INT HUP; echo ready; while :; do sleep 602.{n}; done",
+    "stopped": "sleep 602.{n} & sleep 0.2; kill -STOP $!; echo ready; wait",
+}
+
+
+@pytest.mark.parametrize("kind", LOOSE)
+def test_after_a_cancel_nothing_of_the_tree_lives(start: Starter, kind: str):
+    mark = str([*LOOSE].index(kind) + 1)
+    attempt = start("sh", "-c", LOOSE[kind].format(n=mark))
+    attempt.printed("ready")
+    until(lambda: sleeping(f"602.{mark}"))
+
+    spool.cancel(str(attempt.folder), "enough")
+    record = attempt.over()
+
+    assert record is not None
+    assert (record["outcome"], record["reason"]) == ("cancelled", "enough")
+    assert sleeping(f"602.{mark}") == []
+
+
+BOMB = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print("ready", flush=True)
+for _ in range(49):
+    if not os.fork():
+        os.setsid()
+        break
+while True:
+    parent = os.getppid()
+    time.sleep(0.02)
+    if os.getppid() != parent or not os.path.exists(f"/proc/{parent}"):
+        if not os.fork():
+            os.setsid()
+"""
+
+
+def test_a_crowd_that_respawns_is_ended(start: Starter):
+    """Fifty deaf processes; whoever sees another one die makes a new one."""
+    attempt = start(sys.executable, "-c", BOMB, "603.1", grace_ms=100)
+    attempt.printed("ready")
+    until(lambda: len(sleeping("603.1")) >= 40)
+
+    spool.cancel(str(attempt.folder), "enough")
+    record = attempt.over()
+
+    assert record is not None
+    assert record["outcome"] == "cancelled"
+    assert sleeping("603.1") == []
+
+
+def test_what_a_command_leaves_behind_is_ended_and_counted(start: Starter):
+    record = start("sh", "-c", "setsid sleep 604.1 & exit 3").over()
+
+    assert record is not None
+    assert (record["outcome"], record["exit_code"], record["left_behind"]) == ("failed", 3, 1)
+    assert sleeping("604.1") == []
+
+
+def test_a_cancel_before_the_shim_is_ready_executes_nothing(start: Starter, tmp_path: Path):
+    spool.cancel(str(tmp_path / "logs" / "0"), "too soon")
+
+    record = start("touch", str(tmp_path / "ran")).over()
+
+    assert record is not None
+    assert record["outcome"] == "cancelled"
+    assert "exit_code" not in record
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_tail_is_lost_of_what_prints_and_exits_at_once(start: Starter, tmp_path: Path):
+    attempts = [start("sh", "-c", f"printf 'no newline {n}'; exit 1") for n in range(20)]
+    for number, attempt in enumerate(attempts):
+        attempt.over()
+        text = f"no newline {number}".encode()
+        assert b"".join(Log(str(attempt.folder)).news()) == text
+
+
+def test_a_follower_has_the_same_bytes_whatever_it_misses(start: Starter):
+    """It begins anew at its offset, again and again, while the command prints."""
+    line = "import sys\nfor n in range(40000): print(n, file=(sys.stdout, sys.stderr)[n % 2])"
+    attempt = start(sys.executable, "-c", line)
+    folder = str(attempt.folder)
+    got = b""
+    while True:
+        is_alive = spool.is_alive(folder)
+        for data in Log(folder, len(got)).news():
+            got += data[: 1 + len(data) // 2]
+            break
+        if not is_alive and len(got) == os.path.getsize(os.path.join(folder, shim.LOG)):
+            break
+
+    record = attempt.over()
+    assert record is not None
+    assert got == Path(folder, shim.LOG).read_bytes()
+    assert len(got) == record["logs"]["bytes"]
+    parted: dict[int, bytes] = {1: b"", 2: b""}
+    for stream, data in Log(folder).parted():
+        parted[stream] += data
+    assert [int(n) for n in parted[1].split()] == [*range(0, 40000, 2)]
+    assert [int(n) for n in parted[2].split()] == [*range(1, 40000, 2)]
+
+
+def test_the_death_of_the_worker_costs_nothing(start: Starter):
+    attempt = start("sh", "-c", "echo begun; sleep 0.3; echo end; exit 4")
+    attempt.printed("begun")
+
+    attempt.worker.kill()
+    attempt.worker.wait()
+
+    with spool.known(str(attempt.folder), RUN, "lease-1") as facts:
+        assert facts.is_alive
+    record = attempt.over()
+    assert record is not None
+    assert (record["exit_code"], record["logs"]["bytes"]) == (4, 10)
+
+
+def test_a_command_dies_with_its_shim_and_leaves_no_exit_record(start: Starter):
+    attempt = start("sleep", "605.2")
+    until(lambda: sleeping("605.2"))
+
+    os.kill(attempt.pid, signal.SIGKILL)
+
+    until(lambda: not sleeping("605.2"))
+    assert spool.exit_record(str(attempt.folder), "lease-1") is None
+
+
+def test_what_a_dead_shim_has_left_is_found_and_ended(start: Starter):
+    attempt = start("sh", "-c", "sleep 605.1 & echo ready; sleep 605.1")
+    attempt.printed("ready")
+
+    os.kill(attempt.pid, signal.SIGKILL)
+    until(lambda: not spool.is_alive(str(attempt.folder)))
+
+    with spool.known(str(attempt.folder), RUN, "lease-1") as facts:
+        assert (facts.begun, facts.tree_lives) == (True, True)
+    assert spool.end_tree(str(attempt.folder), RUN)
+    assert sleeping("605.1") == []
+
+
+def test_the_signals_of_a_terminal_do_not_reach_the_shim(start: Starter):
+    attempt = start("sh", "-c", "echo ready; sleep 0.3; exit 5")
+    attempt.printed("ready")
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(attempt.pid, number)
+
+    record = attempt.over()
+    assert record is not None
+    assert record["exit_code"] == 5
+
+
+def test_the_exit_record_of_another_attempt_is_not_taken_for_this_one(start: Starter):
+    attempt = start("true")
+    attempt.over()
+
+    assert spool.exit_record(str(attempt.folder), "lease-2") is None
+
+
+def test_an_attempt_is_started_once(start: Starter):
+    attempt = start("true")
+    attempt.over()
+
+    with pytest.raises(Exception, match="another attempt"):
+        spool.take_new(str(attempt.folder))
+
+
+def test_whoever_looks_between_claim_and_start_finds_somebody_alive(tmp_path: Path):
+    lock = spool.take_new(str(tmp_path / "1"))
+
+    with spool.known(str(tmp_path / "1"), RUN, "lease-1") as facts:
+        assert facts.is_alive
+    os.close(lock)
+    with spool.known(str(tmp_path / "1"), RUN, "lease-1") as facts:
+        assert (facts.is_alive, facts.begun) == (False, False)
