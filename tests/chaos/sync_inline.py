@@ -19,6 +19,7 @@ from tests.chaos.sync_clones import Clone, Ended
 
 _CONFLICT = ("CONFLICT", "could not apply", "needs merge", "unmerged")
 _TOPICS = 3
+_LEFT_HALFWAY = {"rebase": "rebase-merge", "merge": "MERGE_HEAD"}
 
 
 class Gate:
@@ -148,6 +149,10 @@ class Inline:
             lock = clone.folder / ".git" / name
             self.counts["stale locks"] += lock.exists()
             lock.unlink(missing_ok=True)
+        for what, left in _LEFT_HALFWAY.items():
+            # What a full disk has stopped is given up by its user, and tried again.
+            if (clone.folder / ".git" / left).exists():
+                self._git(clone, what, "--abort")
         self._git(clone, "add", "--all", ".coord")
         self._git(clone, "commit", "--quiet", "-m", "work")
 
