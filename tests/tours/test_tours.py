@@ -20,7 +20,7 @@ from tests.tours import console
 
 ROOT = Path(__file__).resolve().parents[2]
 TOURS = sorted(Path(__file__).parent.glob("*.md"))
-README_LINES = 255
+README_LINES = 300
 SHOWN = 10
 
 
