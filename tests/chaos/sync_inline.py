@@ -153,6 +153,10 @@ class Inline:
             # What a full disk has stopped is given up by its user, and tried again.
             if (clone.folder / ".git" / left).exists():
                 self._git(clone, what, "--abort")
+        # So is what a checkout on a full disk has left out: to add its absence would remove it.
+        gone = clone.ok("git", "ls-files", "--deleted", "--", ".coord").out.splitlines()
+        if gone:
+            clone.ok("git", "checkout", "HEAD", "--", *gone)
         self._git(clone, "add", "--all", ".coord")
         self._git(clone, "commit", "--quiet", "-m", "work")
 

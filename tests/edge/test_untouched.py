@@ -285,6 +285,28 @@ def test_inline_sync_commits_the_store_and_nothing_else(inline):
     assert one.sync() == {"inline": True, "files": 0}
 
 
+@pytest.mark.parametrize("is_staged", [False, True])
+def test_inline_sync_commits_no_file_away(inline, is_staged):
+    """A full disk in the middle of a checkout, or a slip, would take lines from every clone."""
+    one, _ = inline
+    said = one.say("one")
+    one.sync()
+    [gone] = one.store.glob("wk/agent-one.*.0001.jsonl")
+    gone.unlink()
+    if is_staged:
+        one.git("add", "--all", ".coord")
+    one.say("two")
+
+    row = one.sync()
+
+    path = str(gone.relative_to(one.folder))
+    assert row["files"] == 1
+    assert [(x["code"], path in x["message"]) for x in row["problems"]] == [("removed", True)]
+    assert one.git("cat-file", "-t", f"HEAD:{path}") == "blob"
+    one.git("restore", "--staged", "--worktree", path)
+    assert set(said) <= one.ids
+
+
 def test_inline_sync_runs_no_hook_of_the_users(inline):
     one, _ = inline
     with_hooks(one)

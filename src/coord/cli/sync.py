@@ -166,6 +166,7 @@ def _sentences(row: dict[str, Any]) -> Iterator[str]:
     if row.get("inline"):
         done = f"committed as {row['commit'][:12]}" if "commit" in row else "nothing to commit"
         yield f"{done}; git pull and git push carry it"
+        yield from (problem["message"] for problem in row.get("problems", ()))
         return
     verb = "would go" if row.get("dry_run") else "went"
     for part, said in (("in", "came in" if verb == "went" else "would come in"), ("out", verb)):

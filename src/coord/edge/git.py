@@ -47,14 +47,15 @@ class Answer(NamedTuple):
     err: str
 
 
-def run(arguments: list[str], folder: str) -> tuple[int, bytes]:
-    """Run `git ARGUMENTS` in a folder without input; answer its status and output.
+def run(arguments: Sequence[str], folder: str, stdin: bytes = b"") -> tuple[int, bytes]:
+    """Run `git ARGUMENTS` in a folder; answer its status and output.
 
     What git writes to stderr is dropped; `NO_GIT` means there is no git.
     """
     devnull = os.open(os.devnull, os.O_RDWR)
+    words = ["-C", folder, *arguments]
     try:
-        with _started(["-C", folder, *arguments], devnull, devnull, dict(os.environ)) as child:
+        with _file_of(stdin) as given, _started(words, given, devnull, dict(os.environ)) as child:
             output = child.stream.read()
         return child.status, output
     finally:

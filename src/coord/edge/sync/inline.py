@@ -16,11 +16,14 @@ _UNDER_WAY = {
     "MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert",
     "rebase-merge": "rebase", "rebase-apply": "rebase", "BISECT_LOG": "bisect",
 }  # fmt: skip
+_HOOKLESS = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+_STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", FOLDER)
+_REMOVED = "%s has vanished and stays in the branch: git restore --staged --worktree %s"
 _NOBODY = ("-c", "user.name=coord", "-c", "user.email=coord@localhost")
 
 
 def commit(place: Place, dry_run: bool) -> dict[str, Any]:
-    """Commit what is new under `.coord`: {files, commit?}.
+    """Commit what is new under `.coord`: {files, commit?, problems?}.
 
     Refuses with `wrong_state` in the middle of a merge, `git_failed` where git will not.
     The store is locked: a line that came between git's look at a file and the new HEAD
@@ -35,23 +38,41 @@ def _committed(place: Place, dry_run: bool) -> dict[str, Any]:
         if os.path.exists(os.path.join(place.git_dir, name)):
             text = f"a {what} is under way, whose commit is yours to make"
             raise Refusal("wrong_state", text, f"git add {FOLDER}, then finish the {what}")
-    hookless = ["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]
-    words = ["status", "--porcelain", "-z", "--untracked-files=all", "--", FOLDER]
-    status, output = git.run([*hookless, "--no-optional-locks", *words], place.tree)
+    status, output = git.run([*_HOOKLESS, "--no-optional-locks", *_STATUS], place.tree)
     if status:
         raise Refusal("git_failed", "git status failed", f"see: git -C {place.tree} status")
-    files = sum(1 for entry in output.split(b"\0") if entry)
-    if not files or dry_run:
-        return {"files": files}
+    changed, gone = _entries(output)
+    answer: dict[str, Any] = {"files": len(changed)}
+    if gone:
+        told = [_REMOVED % (path, path) for path in gone]
+        answer["problems"] = [{"code": "removed", "message": text} for text in told]
+    if not changed or dry_run:
+        return answer
     known = git.run(["var", "GIT_COMMITTER_IDENT"], place.tree)[0] == 0
-    who = [] if known else [*_NOBODY]
-    message = f"coord: {files} journal file{'s' if files > 1 else ''}"
-    for command in (
-        ["add", "--", FOLDER],
-        [*who, "commit", "--only", "--no-verify", "--quiet", "-m", message, "--", FOLDER],
+    message = f"coord: {len(changed)} journal file{'s' if len(changed) > 1 else ''}"
+    from_stdin = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+    paths = "\0".join(changed).encode("utf-8", "surrogateescape")
+    for verb, *command in (
+        ["add", *from_stdin],
+        ["commit", "--only", "--no-verify", "--quiet", "-m", message, *from_stdin],
     ):
-        status, _ = git.run([*hookless, *command], place.tree)
+        who = [] if known else _NOBODY
+        words = [*_HOOKLESS, "--literal-pathspecs", *who, verb, *command]
+        status, _ = git.run(words, place.tree, paths)
         if status:
-            text = f"git {command[-4] if 'commit' in command else 'add'} of {FOLDER} failed"
+            text = f"git {verb} of {FOLDER} failed"
             raise Refusal("git_failed", text, "is another git at work? then try again")
-    return {"files": files, "commit": git.head(place.tree)["commit"]}
+    return {**answer, "commit": git.head(place.tree)["commit"]}
+
+
+def _entries(output: bytes) -> tuple[list[str], list[str]]:
+    """The paths that have changed, and those that have only vanished.
+
+    Nobody of ours ever removes a file: whatever took it away (a full disk in the middle of
+    a checkout, a slip), to commit that would take its lines from every clone.
+    """
+    changed: list[str] = []
+    gone: list[str] = []
+    for entry in os.fsdecode(output).split("\0")[:-1]:
+        (gone if "D" in entry[:2] else changed).append(entry[3:])
+    return changed, gone
