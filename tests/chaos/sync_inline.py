@@ -133,7 +133,11 @@ class Inline:
             self._press(chance, self._remote_topic(chance))
         else:
             with self._gates[clone.name].alone():
-                chance.choice([self._pull, self._pull, self._switch, self._finish])(chance, clone)
+                if self._commit(clone):
+                    chance.choice([self._pull, self._pull, self._switch, self._finish])(
+                        chance, clone
+                    )
+                    self._tidy(clone)
 
     def _git(self, clone: Clone, *words: str | Path) -> Ended:
         """A git command of the user, which may be refused but never ends in a conflict."""
@@ -143,7 +147,8 @@ class Inline:
             self.found.append(f"{clone.name}: git {words}: {ended.out[-900:]}{ended.err[-900:]}")
         return ended
 
-    def _commit(self, clone: Clone) -> None:
+    def _commit(self, clone: Clone) -> bool:
+        """Commit all there is; whether that was done."""
         for name in ("index.lock", "HEAD.lock"):
             # A killed commit of ours leaves what any killed `git commit` would.
             lock = clone.folder / ".git" / name
@@ -153,19 +158,21 @@ class Inline:
             # What a full disk has stopped is given up by its user, and tried again.
             if (clone.folder / ".git" / left).exists():
                 self._git(clone, what, "--abort")
-        # So is what a checkout on a full disk has left out: to add its absence would remove it.
-        gone = clone.ok("git", "ls-files", "--deleted", "--", ".coord").out.splitlines()
-        if gone:
-            clone.ok("git", "checkout", "HEAD", "--", *gone)
         self._git(clone, "add", "--all", ".coord")
         self._git(clone, "commit", "--quiet", "-m", "work")
+        return not clone.do("git", "status", "--porcelain", "--", ".coord").out
+
+    def _tidy(self, clone: Clone) -> None:
+        """Give up what a full disk has left of a checkout; all was committed before it."""
+        if clone.do("git", "status", "--porcelain", "--", ".coord").out:
+            clone.do("git", "reset", "--quiet", "--hard")
+            clone.do("git", "clean", "--quiet", "-fd", ".coord")
 
     def _branch(self, clone: Clone) -> str:
         return clone.ok("git", "branch", "--show-current").out.strip()
 
     def _pull(self, chance: random.Random, clone: Clone) -> None:
-        """Commit, pull one's own branch or main into it, push."""
-        self._commit(clone)
+        """Pull one's own branch or main into it, push."""
         branch = self._branch(clone)
         how = chance.choice(["--rebase", "--no-rebase"])
         if branch != "main" and chance.random() < 0.5:
@@ -177,7 +184,6 @@ class Inline:
 
     def _switch(self, chance: random.Random, clone: Clone) -> None:
         """Go to another branch, a new one or one of before."""
-        self._commit(clone)
         name = chance.choice(["main", *(f"{clone.name}-t{n}" for n in range(_TOPICS))])
         if self._git(clone, "checkout", "--quiet", name).code:
             self._git(clone, "checkout", "--quiet", "-b", name, "main")
@@ -187,7 +193,6 @@ class Inline:
         branch = self._branch(clone)
         if branch == "main":
             return self._pull(chance, clone)
-        self._commit(clone)
         if self._git(clone, "push", "--quiet", "origin", branch).code:
             return None
         button = chance.choice([self._merge, self._squash, self._rebase])

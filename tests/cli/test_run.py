@@ -116,7 +116,7 @@ def test_exec_takes_nothing_from_the_queue(ada, requested):
 
 
 def test_a_command_knows_its_run_its_cause_and_for_whom_it_acts(ada, requested, run):
-    requested("wk create 'made inside'; echo $COORD_RUN $COORD_AGENT")
+    requested(f"{run.command('wk')[0]} create 'made inside'; echo $COORD_RUN $COORD_AGENT")
 
     assert run("run", "poll", "--drain", as_=BO).code == 0
 

@@ -30,3 +30,12 @@ def pair(remote: Remote) -> tuple[Side, Side]:
     """Two clones, `ada` and `bo`, that have written nothing yet."""
     folder = remote.folder.parent
     return Side(folder / "ada"), Side(folder / "bo")
+
+
+@pytest.fixture
+def inline(remote: Remote) -> tuple[Side, Side]:
+    """Two clones whose store is part of `main`, which the remote has."""
+    one = remote.clone("one", init=["--inline"])
+    one.sync()
+    one.git("push", "--quiet", "origin", "main")
+    return one, remote.clone("two", init=["--inline"])

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.remotes import assert_quiet, assert_united, configured, footprint, git, in_turn
+from coord.core import record
+from tests.remotes import (
+    LATER_MS,
+    Side,
+    assert_quiet,
+    assert_united,
+    configured,
+    footprint,
+    git,
+    in_turn,
+)
 
 NOTHING = {"in": [], "out": [], "retries": 0, "problems": [], "lost": []}
 # Kills what called it before it does its n-th work.
@@ -374,14 +384,31 @@ def test_a_lock_that_a_killed_git_left_on_our_own_refs_is_cleared_away(pair, rem
     said = ada.say("two")
     [ref] = remote.refs()
     for side in pair:
-        lock = side.folder / f".git/refs/coord/remotes/origin/{ref}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.write_bytes(b"")
-        os.utime(lock, (0, 0))
+        left_lock(side, ref)
 
     in_turn(ada, bo, rounds=1)
 
     assert_united(ada, bo, wanted=said)
+
+
+def left_lock(side: Side, ref: str) -> None:
+    """What a git that was killed long ago has left on one of our own refs."""
+    lock = side.folder / f".git/refs/coord/remotes/origin/{ref}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_bytes(b"")
+    os.utime(lock, (0, 0))
+
+
+def test_such_a_lock_does_not_stop_an_archive_or_a_claim(pair):
+    ada, bo = pair
+    [work_id] = [row["work_id"] for row in ada.ok("wk", "create", "one").lines]
+    in_turn(ada, bo, rounds=1)
+    left_lock(bo, "archive")
+    row = bo.ok("ev", "archive", "--silent", "0s", env={"COORD_NOW_MS": str(LATER_MS)}).json
+    assert [entry["events"] for entry in row["writers"]] == [1]
+    left_lock(ada, f"hold/{record.name(f'work:{work_id}')}")
+
+    assert ada.ok("wk", "claim", work_id, "--confirm", "remote").json["confirmed"] == "remote"
 
 
 def test_one_of_two_watchers_stands_by_until_the_other_has_ended(pair):

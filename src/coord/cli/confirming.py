@@ -15,7 +15,6 @@ from coord.cli.exclusive import REMOTE
 from coord.core import arbiter, record
 from coord.edge import clock
 from coord.edge.sync import Syncer, holds
-from coord.edge.sync import target as targets
 from coord.edge.writing import Desk, Written
 from coord.errors import Refusal
 
@@ -75,6 +74,12 @@ class Session:
             raise
         self._confirmer.forget(nonce)
         return written
+
+    def advance(self, domain: str, fence: int) -> int:
+        """Raise the fence of a domain that nobody holds; answers what it was."""
+        with self._call.reading() as known:
+            newest = known.newest()
+        return self._confirmer.advance(domain, fence, newest)
 
     def _rehearse(self, request: Request) -> tuple[Written, holds.Wanted]:
         with self._call.desk() as desk:
@@ -137,12 +142,10 @@ def _sent(syncer: Syncer) -> bool:
 @contextlib.contextmanager
 def session(call: kit.Call) -> Iterator[Session]:
     """Reach the remote and hold the sync's lock. Refuses with `no_remote`, `unreachable`."""
-    chosen = syncing.target(call)
-    if chosen is None:
+    syncer = syncing.opened(call, remote_s=_PATIENCE_S)
+    if syncer is None:
         hint = "git remote add origin URL, or leave --confirm remote out"
         raise Refusal("no_remote", "there is no git remote to confirm it", hint)
-    repository = targets.repository_of(call.place, _PATIENCE_S)
-    syncer = Syncer(call.place, repository, chosen, call.now_ms)
     with syncer.locked():
         call.is_confirming = True
         try:
@@ -164,10 +167,8 @@ def settle(call: kit.Call) -> None:
     """Give back what processes of this clone have left, if nobody is at it already."""
     holds.put_off(call.place.local, _AGAIN_AFTER_S)
     with contextlib.suppress(Refusal):
-        chosen = syncing.target(call)
-        if chosen is not None:
-            repository = targets.repository_of(call.place, _SETTLING_S)
-            syncer = Syncer(call.place, repository, chosen, call.now_ms)
+        syncer = syncing.opened(call, remote_s=_SETTLING_S)
+        if syncer is not None:
             with syncer.locked(wait_s=0.01):
                 confirmer = holds.Confirmer(syncer, call.now_ms)
                 confirmer.look()

@@ -11,7 +11,7 @@ import click
 
 from coord.cli import kit, losing
 from coord.core import event as events
-from coord.edge import clock, config, store
+from coord.edge import clock, config, git, store
 from coord.edge.sync import Report, Syncer, holds
 from coord.edge.sync import target as targets
 from coord.errors import Refusal
@@ -100,16 +100,14 @@ def _round(call: kit.Call, wanted: _Wanted) -> None:
 
 
 def _once(call: kit.Call, wanted: _Wanted) -> dict[str, Any]:
-    repository = targets.repository_of(call.place)
     if call.place.is_inline:
         from coord.edge.sync import inline
 
         return {"inline": True, **inline.commit(call.place, call.dry_run)}
-    chosen = target(call, wanted.remote)
-    if chosen is None:
+    syncer = opened(call, wanted.remote)
+    if syncer is None:
         call.warn("no_remote", "there is no git remote", "git remote add origin URL")
         return {"remote": "", "in": [], "out": [], "retries": 0, "problems": [], "lost": []}
-    syncer = Syncer(call.place, repository, chosen, call.now_ms)
     if call.dry_run:
         report = syncer.plan(wanted.pull, wanted.push, wanted.restore)
     else:
@@ -121,16 +119,21 @@ def _once(call: kit.Call, wanted: _Wanted) -> dict[str, Any]:
                 # What ended must be known to others before its record is free for them.
                 confirmer.settle()
             syncer.save()
-    return _row(call, chosen, report)
+    return _row(call, syncer.target, report)
 
 
-def target(call: kit.Call, named: str = "") -> targets.Target | None:
-    """The remote to sync with: what is named, else what config.yaml says."""
+def opened(call: kit.Call, named: str = "", remote_s: float = git.REMOTE_S) -> Syncer | None:
+    """This clone and its remote: what is named, else what config.yaml says; None without one.
+
+    remote_s: how long the remote may take to answer. Refuses with `no_repository`, `no_remote`.
+    """
+    repository = targets.repository_of(call.place, remote_s)
     with call.reading() as known:
         path = os.path.join(call.place.store, config.FILE)
         found = config.load(path, known.meta, known.keep)
-    repository = targets.repository_of(call.place)
-    return targets.target_of(repository, named or str(found["remote"]), str(found["ref_prefix"]))
+    remote, prefix = named or str(found["remote"]), str(found["ref_prefix"])
+    target = targets.target_of(repository, remote, prefix)
+    return Syncer(call.place, repository, target, call.now_ms) if target else None
 
 
 def _row(call: kit.Call, chosen: targets.Target, report: Report) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 NO_GIT = 127
@@ -157,10 +157,8 @@ class Repository:
         """The names and URLs of the user's remotes."""
         answer = self("config", "--null", "--get-regexp", r"^remote\..*\.url$")
         found: dict[str, str] = {}
-        for entry in answer.out.decode(errors="replace").split("\0"):
-            name, _, url = entry.partition("\n")
-            if name:
-                found.setdefault(name[len("remote.") : -len(".url")], url)
+        for name, url in _settings_in(answer.out):
+            found.setdefault(name[len("remote.") : -len(".url")], url)
         return found
 
     def refs(self, prefix: str) -> dict[str, str]:
@@ -224,10 +222,16 @@ class Repository:
                     if name.strip("0"):
                         yield Change(ref, path.decode(errors="replace"), name)
 
-    def write_commits(self, commands: bytes) -> Answer:
-        """Feed `git fast-import`, which makes commits and moves refs of our own to them."""
+    def write_commits(self, commands: Iterable[bytes]) -> list[str]:
+        """Feed `git fast-import`, which makes commits and moves refs of our own to them.
+
+        Answers what its `get-mark` commands ask for; raises `Failed`.
+        """
         words = ("fast-import", "--quiet", "--force", "--done", "--date-format=raw")
-        return self(*words, stdin=commands)
+        answer = self(*words, stdin=b"".join((b"feature done\n", *commands, b"done\n")))
+        if answer.status:
+            raise Failed(answer.err)
+        return answer.out.decode().split()
 
 
 class Change(NamedTuple):
@@ -301,12 +305,15 @@ def settings(folder: str) -> dict[str, str]:
     """The git settings that name who acts, what the project is, and how files are named."""
     wanted = r"^(coord\.agent|user\.name|remote\.origin\.url|core\.ignorecase)$"
     _, output = run(["config", "--null", "--get-regexp", wanted], folder)
-    found = {}
+    return dict(_settings_in(output))
+
+
+def _settings_in(output: bytes) -> Iterator[tuple[str, str]]:
+    """The names and values that `git config --null` prints."""
     for entry in output.decode(errors="replace").split("\0"):
         name, _, value = entry.partition("\n")
         if name:
-            found[name] = value
-    return found
+            yield name, value
 
 
 def head(folder: str) -> dict[str, str]:

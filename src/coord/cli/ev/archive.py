@@ -7,8 +7,7 @@ import click
 from coord.cli import kit
 from coord.cli import sync as syncing
 from coord.core import units
-from coord.edge.sync import Syncer, archive
-from coord.edge.sync import target as targets
+from coord.edge.sync import archive
 from coord.errors import Refusal
 
 
@@ -33,15 +32,14 @@ def archive_refs(call: kit.Call, silent: str, remote: str | None) -> None:
     if call.place.is_inline:
         text = "an inline store has no refs: git keeps its files with the branch"
         raise Refusal("wrong_state", text, "nothing needs to be archived")
-    chosen = syncing.target(call, remote or "")
-    if chosen is None:
+    syncer = syncing.opened(call, remote or "")
+    if syncer is None:
         raise Refusal("no_remote", "there is no git remote", "git remote add origin URL")
-    syncer = Syncer(call.place, targets.repository_of(call.place), chosen, call.now_ms)
     silent_ms = units.parse_duration(silent)
     with syncer.locked():
         found = archive.gather(syncer, silent_ms, call.now_ms, call.dry_run)
         syncer.save()
-    row = {"remote": chosen.remote, "archive": found.tip, "writers": found.writers}
+    row = {"remote": syncer.target.remote, "archive": found.tip, "writers": found.writers}
     call.emit([{**row, "problems": found.problems}], _say, ident="archive")
 
 

@@ -19,12 +19,14 @@ from coord.edge.index import Index
 from coord.edge.replica import Replica
 from coord.edge.store import Place
 from coord.edge.sync import forks, incoming, kept, outgoing
-from coord.edge.sync.target import Target, is_race, refused, unreachable
+from coord.edge.sync.target import Target, failed, is_race, refused, unreachable
 from coord.errors import Refusal
 
 LOCK_WAIT_S = 900.0
 _TRIES = 6
 _HELD = 1000
+# After the commands of a ref: say which commit it has come to.
+MARKED = b"get-mark :1\n"
 
 
 class Report(NamedTuple):
@@ -61,9 +63,7 @@ class Syncer:
             try:
                 yield
             except git.Failed as failure:
-                reason = str(failure).partition("\n")[0]
-                hint = "sync again; git fsck says whether the repository is whole"
-                raise Refusal("git_failed", f"git did not do its part: {reason}", hint) from None
+                raise failed(failure) from None
 
     def save(self) -> None:
         """Remember what is settled."""
@@ -185,13 +185,29 @@ class Syncer:
         with index.opened(self.place.store, self._now_ms) as known:
             return known.wounds()
 
-    def _fetch(self, names: Sequence[str], again: set[str]) -> None:
+    def fetch(self, names: Sequence[str]) -> None:
+        """Let our own refs follow these of the remote; refuses with `unreachable`."""
         tracking, prefix = self.target.tracking, self.target.prefix
         specs = [f"+{prefix}{name}:{tracking}{name}" for name in names]
         self.repository.clear_locks(tracking)
         answer = self.repository.fetch(self.target.remote, specs)
         if answer.status:
             raise unreachable(self.target, answer)
+
+    def made(self, commands: Sequence[bytes]) -> list[str]:
+        """The commits that these commands make, one for each `MARKED`.
+
+        Refuses with `git_failed`, where one of their bases is not there for one.
+        """
+        self.repository.clear_locks(self.target.tracking)
+        try:
+            return self.repository.write_commits(commands)
+        except git.Failed as failure:
+            raise failed(failure) from None
+
+    def _fetch(self, names: Sequence[str], again: set[str]) -> None:
+        tracking = self.target.tracking
+        self.fetch(names)
         there = self.repository.refs(tracking)
         before = {n: self.kept["refs"][n] for n in names if n in self.kept["refs"]}
         known = self._ancestors({n: c for n, c in before.items() if n not in again}, there)
@@ -270,17 +286,17 @@ class Syncer:
         commits = self._commits(bundles)
         refs = [f"{self.target.prefix}w/{bundle.writer}" for bundle in bundles]
         moves = list(zip(refs, [b.base for b in bundles], commits, strict=True))
-        answer, failed = self.repository.push(self.target.remote, moves)
-        if answer.status and not failed:
+        answer, unmoved = self.repository.push(self.target.remote, moves)
+        if answer.status and not unmoved:
             raise unreachable(self.target, answer)
         for bundle, ref, commit in zip(bundles, refs, commits, strict=True):
-            if ref not in failed:
+            if ref not in unmoved:
                 self._settle(bundle, commit)
-        for reason in failed.values():
+        for reason in unmoved.values():
             if not is_race(reason):
                 self.save()
                 raise refused(self.target, reason)
-        return not failed
+        return not unmoved
 
     def _settle(self, bundle: outgoing.Bundle, commit: str) -> None:
         name = f"w/{bundle.writer}"
@@ -291,16 +307,15 @@ class Syncer:
 
     def _commits(self, bundles: Sequence[outgoing.Bundle]) -> list[str]:
         """The commits to push; what they go on from is fetched where it is not at hand."""
-        tracking, prefix = self.target.tracking, self.target.prefix
-        self.repository.clear_locks(tracking)
         going_on = [bundle for bundle in bundles if bundle.base]
         if not self.repository.has([bundle.base for bundle in going_on]):
-            names = [f"w/{bundle.writer}" for bundle in going_on]
-            specs = [f"+{prefix}{name}:{tracking}{name}" for name in names]
-            answer = self.repository.fetch(self.target.remote, specs)
-            if answer.status:
-                raise unreachable(self.target, answer)
-        return outgoing.write_commits(self.repository, self.place.store, tracking, bundles)
+            self.fetch([f"w/{bundle.writer}" for bundle in going_on])
+        commands: list[bytes] = []
+        for bundle in bundles:
+            ref = f"{self.target.tracking}w/{bundle.writer}"
+            commands += outgoing.commits(self.place.store, ref, bundle)
+            commands.append(MARKED)
+        return self.made(commands)
 
     def _unsent(
         self, listing: Mapping[str, str], restore: bool

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from coord.core import event as events
 from coord.core import sync
 from coord.edge import blobs, index
-from coord.edge.sync import Syncer, copies, incoming, outgoing
+from coord.edge.sync import MARKED, Syncer, copies, incoming, outgoing
 from coord.edge.sync.incoming import ARCHIVE, Part
 from coord.edge.sync.target import refused, unreachable
 from coord.errors import Refusal
@@ -112,14 +112,12 @@ def _counts(digests: Digests) -> dict[str, int]:
 def _committed(syncer: Syncer, base: str, parts: Sequence[Part]) -> str:
     """Commits of these parts on the archive's; answer the newest."""
     ref = syncer.target.tracking + ARCHIVE
-    commands = [b"feature done\n"]
+    commands: list[bytes] = []
     for files, newest in _trees(parts):
         commands += outgoing.commit(ref, base, events.time_of(newest), files)
         base = ":1"
-    answer = syncer.repository.write_commits(b"".join([*commands, b"get-mark :1\n", b"done\n"]))
-    if answer.status:
-        raise Refusal("git_failed", f"git cannot write the archive: {answer.err.strip()[:200]}")
-    return answer.out.decode().strip()
+    [tip] = syncer.made([*commands, MARKED])
+    return tip
 
 
 def _trees(parts: Sequence[Part]) -> Iterator[tuple[Mapping[str, bytes], str]]:

@@ -25,7 +25,7 @@ from coord.core.record import Record
 from coord.edge import clock, index, journal, store
 from coord.edge.clock import Chance
 from coord.edge.replica import Replica
-from coord.edge.sync import Syncer, outgoing
+from coord.edge.sync import MARKED, Syncer, outgoing
 from coord.edge.sync.target import is_race, refused, unreachable
 from coord.errors import Refusal
 
@@ -62,7 +62,6 @@ class Won(NamedTuple):
     hold: Hold
     after_id: str
     until_boot_ms: int
-    retries: int
 
 
 class Confirmer:
@@ -76,8 +75,7 @@ class Confirmer:
 
     def look(self) -> dict[str, str]:
         """Ask the remote for all its refs, and note when each record was first seen so."""
-        self._listing = self._syncer.listing()
-        self.note(self._listing)
+        self.note(self._syncer.listing())
         return self._listing
 
     def note(self, listing: Mapping[str, str]) -> None:
@@ -91,12 +89,12 @@ class Confirmer:
     def win(self, wanted: Wanted) -> Won:
         """Swap the record of a domain, or refuse: `held`, `clock`, `unconfirmed`."""
         began = time.monotonic()
-        for tries in range(_TRIES):
+        for _ in range(_TRIES):
             found = self._read(wanted.domain)
             if found is not None and wanted.handed_over:
                 given = {h["nonce"] for h in found.holds if h["lease_id"] == wanted.handed_over}
                 found = record.without(found, given, found.event_id)
-            won = self._swapped(wanted, found, tries)
+            won = self._swapped(wanted, found)
             if won is not None:
                 return won
             if time.monotonic() - began > _PATIENCE_S:
@@ -105,7 +103,24 @@ class Confirmer:
         text = f"the record of {wanted.domain} moved each time we asked for it"
         raise Refusal("unconfirmed", text, "try again")
 
-    def _swapped(self, wanted: Wanted, found: Record | None, tries: int) -> Won | None:
+    def advance(self, domain: str, fence: int, newest: str) -> int:
+        """Raise the fence of a domain that nobody holds; answers the one that was there.
+
+        Whoever raised it from there to here is the only one: it counts what was done.
+        Refusals: unconfirmed.
+        """
+        for _ in range(_TRIES):
+            found = self._read(domain)
+            before = found.fence if found else 0
+            if before >= fence:
+                return before
+            after_id = max(newest, found.event_id if found else "")
+            if self._swap(Record(domain, fence, after_id)):
+                return before
+            self.look()
+        raise Refusal("unconfirmed", f"the record of {domain} moved each time", "try again")
+
+    def _swapped(self, wanted: Wanted, found: Record | None) -> Won | None:
         """One try; None when somebody else was faster."""
         hold = {**wanted.hold, "nonce": Chance(f"{wanted.hold['writer']} {wanted.newest}").name(16)}
         self._refuse_held(wanted, found)
@@ -127,7 +142,7 @@ class Confirmer:
             self.forget(hold["nonce"])
             return None
         until = before_boot_ms + hold["ttl_ms"]
-        return Won(wanted.domain, hold, after_id, until, tries)
+        return Won(wanted.domain, hold, after_id, until)
 
     def _refuse_held(self, wanted: Wanted, found: Record | None) -> None:
         watched_ms = self._watched_ms(wanted.domain)
@@ -156,11 +171,7 @@ class Confirmer:
         path = f"{commit}:{_FILE}"
         [data] = self._repository.objects([path])
         if data is None:
-            spec = f"+{self._target.prefix}{name}:{self._target.tracking}{name}"
-            self._repository.clear_locks(self._target.tracking)
-            answer = self._repository.fetch(self._target.remote, [spec])
-            if answer.status:
-                raise unreachable(self._target, answer)
+            self._syncer.fetch([name])
             [data] = self._repository.objects([path])
         found = record.parse(data or b"", domain)
         if data is not None and found is None:
@@ -178,12 +189,7 @@ class Confirmer:
         before = self._listing.get(name, "")
         files = {_FILE: record.as_text(after).encode()}
         commands = outgoing.commit(self._target.tracking + name, before, self._now_ms, files)
-        script = b"".join([b"feature done\n", *commands, b"get-mark :1\n", b"done\n"])
-        self._repository.clear_locks(self._target.tracking)
-        made = self._repository.write_commits(script)
-        if made.status:
-            raise Refusal("git_failed", f"git cannot write the record: {made.err.strip()[:200]}")
-        commit = made.out.decode().strip()
+        [commit] = self._syncer.made([*commands, MARKED])
         ref = self._target.prefix + name
         answer, failed = self._repository.push(self._target.remote, [(ref, before, commit)])
         if ref in failed:

@@ -8,7 +8,10 @@ is left to the user, whose own commit takes `.coord` with it.
 import os
 from typing import Any
 
+from coord.core import digest
+from coord.core.event import FOLDERS
 from coord.edge import git, store
+from coord.edge.replica import Replica
 from coord.edge.store import FOLDER, Place
 from coord.errors import Refusal
 
@@ -18,7 +21,6 @@ _UNDER_WAY = {
 }  # fmt: skip
 _HOOKLESS = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", FOLDER)
-_REMOVED = "%s has vanished and stays in the branch: git restore --staged --worktree %s"
 _NOBODY = ("-c", "user.name=coord", "-c", "user.email=coord@localhost")
 
 
@@ -41,11 +43,10 @@ def _committed(place: Place, dry_run: bool) -> dict[str, Any]:
     status, output = git.run([*_HOOKLESS, "--no-optional-locks", *_STATUS], place.tree)
     if status:
         raise Refusal("git_failed", "git status failed", f"see: git -C {place.tree} status")
-    changed, gone = _entries(output)
+    changed, problems = _sorted_out(place, output)
     answer: dict[str, Any] = {"files": len(changed)}
-    if gone:
-        told = [_REMOVED % (path, path) for path in gone]
-        answer["problems"] = [{"code": "removed", "message": text} for text in told]
+    if problems:
+        answer["problems"] = problems
     if not changed or dry_run:
         return answer
     known = git.run(["var", "GIT_COMMITTER_IDENT"], place.tree)[0] == 0
@@ -65,14 +66,45 @@ def _committed(place: Place, dry_run: bool) -> dict[str, Any]:
     return {**answer, "commit": git.head(place.tree)["commit"]}
 
 
-def _entries(output: bytes) -> tuple[list[str], list[str]]:
-    """The paths that have changed, and those that have only vanished.
+def _sorted_out(place: Place, output: bytes) -> tuple[list[str], list[dict[str, Any]]]:
+    """The paths to commit of those that `git status` lists, and what is wrong with others.
 
-    Nobody of ours ever removes a file: whatever took it away (a full disk in the middle of
-    a checkout, a slip), to commit that would take its lines from every clone.
+    None of ours ever removes a file, or changes one that is in a commit. What did (a full
+    disk in the middle of a checkout, a slip) stays out: to commit it would take lines from
+    every clone, or give a file two versions.
     """
+    replica = Replica(place, "")
     changed: list[str] = []
-    gone: list[str] = []
+    problems: list[dict[str, Any]] = []
     for entry in os.fsdecode(output).split("\0")[:-1]:
-        (gone if "D" in entry[:2] else changed).append(entry[3:])
-    return changed, gone
+        state, path = entry[:2], entry[3:]
+        fault = _fault(place, replica, state, path)
+        if fault:
+            code, text, command = fault
+            message = f"{path} {text} and is left out: {command} {path}"
+            problems.append({"code": code, "message": message, "path": path})
+        else:
+            changed.append(path)
+    return changed, problems
+
+
+def _fault(place: Place, replica: Replica, state: str, path: str) -> tuple[str, str, str] | None:
+    """Why a file is not to be committed: a code, what it is, and the command that helps."""
+    if "D" in state:
+        return "removed", "has vanished", "git restore --staged --worktree"
+    parent, name = os.path.split(path)
+    folder = os.path.relpath(parent, FOLDER).partition(os.sep)[0]
+    if folder not in (*FOLDERS, "blobs"):
+        return None
+    if "M" in state and "A" not in state:
+        return "changed", "is not as it was committed", "git restore --staged --worktree"
+    try:
+        with open(os.path.join(place.tree, path), "rb") as stream:
+            data = stream.read()
+    except OSError:
+        return "unreadable", "cannot be read", "look at"
+    if folder == "blobs":
+        is_whole = digest.sha256(data).hexdigest() == name
+    else:
+        is_whole = data.endswith(b"\n") or replica.owns(name.rsplit(".", 2)[0])
+    return None if is_whole else ("partial", "is not whole", "it came with git, so remove")

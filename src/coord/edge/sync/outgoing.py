@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from coord.core import event as events
 from coord.core import sync
-from coord.edge import blobs, git, journal
+from coord.edge import blobs, journal
 from coord.edge.sync import copies
 
 _CHUNK_BYTES = 1 << 20
@@ -63,26 +63,8 @@ def _newest(folder: str, tool: str, writer: str, seq: int) -> list[sync.Line]:
     return [line for line in lines if line.seq > seq]
 
 
-def write_commits(
-    repository: git.Repository, folder: str, tracking: str, bundles: Sequence[Bundle]
-) -> list[str]:
-    """Make the commits of every bundle; answer the last one of each.
-
-    Raises `git.Failed` where one of the bases is not in the repository.
-    """
-    parts: list[bytes] = [b"feature done\n"]
-    for bundle in bundles:
-        parts += _commits(folder, f"{tracking}w/{bundle.writer}", bundle)
-        parts.append(b"get-mark :1\n")
-    parts.append(b"done\n")
-    answer = repository.write_commits(b"".join(parts))
-    commits = answer.out.decode().split()
-    if answer.status or len(commits) != len(bundles):
-        raise git.Failed(answer.err)
-    return commits
-
-
-def _commits(folder: str, ref: str, bundle: Bundle) -> Iterator[bytes]:
+def commits(folder: str, ref: str, bundle: Bundle) -> Iterator[bytes]:
+    """The commits of a bundle as commands for `git fast-import`; the last one has mark 1."""
     chunked = {
         tool: sync.chunks([line.data for line in lines], _CHUNK_BYTES)
         for tool, lines in bundle.lines.items()

@@ -76,6 +76,13 @@ def unreachable(target: Target, answer: git.Answer) -> Refusal:
     return Refusal("unreachable", f"{target.remote}: {reason}", hint, remote=target.remote)
 
 
+def failed(failure: git.Failed) -> Refusal:
+    """The refusal that a git which ended badly here amounts to."""
+    reason = str(failure).strip().partition("\n")[0]
+    hint = "sync again; git fsck says whether the repository is whole"
+    return Refusal("git_failed", f"git did not do its part: {reason}", hint)
+
+
 def is_race(reason: str) -> bool:
     """Whether a ref did not move because somebody else had moved it."""
     return any(words in reason for words in _RACES)
