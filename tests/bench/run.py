@@ -11,6 +11,8 @@ those of the project's issue; none is asserted, for a slow machine is no bug.
     watch      append in one process to line in another           20 ms
     sync       against a bare remote, by `--only sync` or a part's name, as sync-quiet:
                see syncing.py
+    run        asking for runs and executing them, by `--only run` or a part's name: see
+               running.py
     --big      100,000 items, 1,000,000 events:
     cold       the index from nothing                             25 s, 500 MiB
     big        the hot verbs                                      2 F, 45 MiB
@@ -28,6 +30,7 @@ from statistics import median
 from typing import Any
 
 import measure
+import running
 import syncing
 import watching
 from measure import Asked, Case, Row
@@ -192,11 +195,13 @@ SMALL: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "emit": emitting,
     "watch": watched,
     **syncing.SMALL,
+    **running.SMALL,
 }
 BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "cold": cold,
     "big": big_commands,
     **syncing.BIG,
+    **running.BIG,
 }
 
 
@@ -239,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--big", action="store_true", help="also 1,000,000 generated events")
     parser.add_argument("--json", action="store_true", help="JSON Lines instead of a table")
-    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG, "sync"])
+    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG, "sync", "run"])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--data", type=Path, default=DATA, help="Beads items to import")
     parser.add_argument("--folder", type=Path, help="keep the stores here, to measure again")

@@ -70,6 +70,8 @@ class Victims:
         jobs = [pid for pid, parent in shim.living().items() if parent in shims]
         if kind in ("worker", "all"):
             kill(chance.choice(self.workers).pid)
+        if kind in ("nursery", "all"):
+            kill(chance.choice(nurseries_of([worker.pid for worker in self.workers]) or [0]))
         if kind in ("shim", "all") and shims:
             kill(chance.choice(shims))
         if kind in ("job", "all") and jobs:
@@ -86,7 +88,14 @@ def is_shim(pid: int, living: dict[int, int]) -> bool:
         return False
 
 
+def nurseries_of(workers: list[int]) -> list[int]:
+    """The processes that start the shims of these workers."""
+    return [pid for pid, parent in shim.living().items() if parent in workers]
+
+
 def kill(pid: int) -> None:
+    if not pid:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
@@ -109,7 +118,7 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed(
         victims.hire()
         for _ in range(size * 2 // 5):
             time.sleep(chance.uniform(0.05, 0.6))
-            victims.kill_some(chance.choice(["worker", "shim", "job", "all"]), chance)
+            victims.kill_some(chance.choice(["worker", "nursery", "shim", "job", "all"]), chance)
             victims.hire()
         while unfinished(run):
             if time.monotonic() > ends_at:

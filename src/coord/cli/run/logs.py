@@ -1,7 +1,10 @@
 """`run logs` and `run attach`: what a run prints, the same bytes for everybody."""
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 
 import click
 
@@ -68,18 +71,23 @@ def _follow(folder: str, log: Log) -> None:
 
 @kit.command("attach")
 @common.one_run
-def attach(call: kit.Call, run_id: str) -> int:
+@click.option("--stdin", "feeds", is_flag=True, help="Forward stdin to it, to its end.")
+def attach(call: kit.Call, run_id: str, feeds: bool) -> int:
     """Follow the run RUN live, from wherever one is, and exit as it did.
 
     Prints what its attempts print, from their beginning, one after the other; how it
-    stands is said on stderr at a terminal. Leaving does not end the run.
+    stands is said on stderr at a terminal. Leaving does not end the run. With --stdin
+    the command reads our stdin, where the run was requested with --stdin too.
 
     \b
-    Exits: as run wait; 3 no such run.
+    Exits: as run wait; 3 no such run; 5 --stdin: it reads nothing.
     Example: run attach run-7k2m
     """
     state = common.state_of(call, run_id)
     seen = 0
+    if feeds and not state["spec"].get("stdin"):
+        hint = "run request --stdin"
+        raise Refusal("wrong_state", f"{state['run_id']} does not read what is forwarded", hint)
     with Wake([os.path.join(call.place.store, "run")]) as wake:
         while True:
             attempts = len(state.get("attempts", ()))
@@ -88,13 +96,31 @@ def attach(call: kit.Call, run_id: str) -> int:
                 folder = spool.folder_of(call.place.local, state["run_id"], seen)
                 call.note(f"{state['run_id']} attempt {seen}")
                 if os.path.isdir(folder):
-                    _follow(folder, Log(folder))
+                    with _feeding(folder, feeds):
+                        _follow(folder, Log(folder))
             elif "outcome" in state:
                 call.note(common.sentence({**state, "command": "ended"}))
                 return outcome.status_of(state)
             else:
                 wake.wait()
             state = looked_at(call, state["run_id"])
+
+
+@contextlib.contextmanager
+def _feeding(folder: str, feeds: bool) -> Iterator[None]:
+    """A process of its own forwards stdin meanwhile: who writes may have to wait."""
+    pid = os.fork() if feeds else -1
+    if not pid:
+        try:
+            spool.feed(folder, 0)
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        if feeds:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def looked_at(call: kit.Call, run_id: str) -> State:

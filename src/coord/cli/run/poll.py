@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import click
 
 from coord.cli import kit
-from coord.cli.run.worker import Worker
+from coord.cli.run.ticking import Ticker
+from coord.cli.run.worker import HEARD, Worker
 from coord.core.run import request as facts
 from coord.edge.run.wake import Wake
 from coord.errors import NO
 
-# Journals whose events may let a run start or end: of runs, and of agents.
-_HEARD = ("run", "ev")
 # What nobody was woken for is looked at in any case.
 _ANYWAY_S = 10.0
 
@@ -38,6 +37,8 @@ def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence
     """
     names = [part.strip() for text in labels for part in text.split(",") if part.strip()]
     worker = Worker(call, names, 1 if once else at_once)
+    worker.has_nursery = not once
+    worker.ticker = Ticker(call, names)
     with call.desk() as desk:
         desk.refuse_paused()
     if once:
@@ -52,17 +53,19 @@ class _Polling:
         self._call, self._worker, self._once, self._drain = call, worker, once, drain
 
     def run(self) -> int:
-        folders = [os.path.join(self._call.place.store, tool) for tool in _HEARD]
+        folders = [os.path.join(self._call.place.store, tool) for tool in HEARD]
         with Wake(folders) as wake:
             while True:
                 ended = self._worker.look()
                 self._call.emit([facts.short(state) for state in ended], None, ident="run_id")
                 sys.stdout.flush()
+                if self._worker.fires():
+                    continue
                 if self._worker.running or not self._worker.has_written:
                     status = self._status()
                     if status is not None:
                         return status
-                    self._wait(wake, folders)
+                    self._wait(wake)
 
     def _status(self) -> int | None:
         """The exit status, when there is nothing more to do."""
@@ -73,23 +76,12 @@ class _Polling:
         is_over = self._drain and self._worker.backoff_ms() is None
         return 0 if is_over else None
 
-    def _wait(self, wake: Wake, folders: Sequence[str]) -> None:
+    def _wait(self, wake: Wake) -> None:
         """Wait until there may be something to do."""
-        ends_at = time.monotonic() + _ANYWAY_S
-        seen = _sizes(folders)
-        while time.monotonic() < ends_at:
-            wait_s = self._worker.wait_s()
-            if wake.wait(self._worker.descriptors, wait_s):
+        wait_s = self._worker.wait_s()
+        ends_at = time.monotonic() + min(_ANYWAY_S, _ANYWAY_S if wait_s is None else wait_s)
+        # What we have written ourselves wakes us too, and is no reason to look.
+        while not (self._worker.is_news() or self._worker.is_over()):
+            if time.monotonic() >= ends_at:
                 return
-            is_due = wait_s is not None and wait_s <= wake.sweep_s
-            if is_due or _sizes(folders) != seen:
-                return
-
-
-def _sizes(folders: Sequence[str]) -> list[tuple[str, int]]:
-    """What tells whether a journal has grown."""
-    found = []
-    for folder in folders:
-        with os.scandir(folder) as entries:
-            found += [(entry.path, entry.stat().st_size) for entry in entries]
-    return sorted(found)
+            wake.wait_until(ends_at, self._worker.descriptors)

@@ -1,7 +1,7 @@
 """`run request` and `run retry`: ask for a command to be executed."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -10,9 +10,10 @@ from coord.cli import kit
 from coord.cli.run import common
 from coord.core import units
 from coord.core.draft import Draft
+from coord.core.run import life, schedule, wanted
 from coord.core.run import request as facts
-from coord.core.run import wanted
-from coord.edge.writing import Desk
+from coord.edge.index import runs
+from coord.edge.writing import Desk, Written
 from coord.errors import Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,6 +37,19 @@ def _when(function: F) -> F:
                      help="How often it is tried again when it has failed."),
         click.option("--backoff", type=common.Span(), metavar="SPAN",
                      help="Wait so long before the first retry, then twice as long."),
+        click.option("--stdin", is_flag=True,
+                     help="It reads what run attach --stdin forwards, instead of nothing."),
+        click.option("--dedupe", metavar="KEY", help="One run with KEY at a time: see --if-there."),
+        click.option("--if-there", type=click.Choice(wanted.POLICIES),
+                     metavar="join|replace|refuse",
+                     help="What to do while one has not ended; join unless said."),
+        click.option("--cron", metavar="EXPR",
+                     help="At every time that five fields of cron name, or @daily and the like."),
+        click.option("--every", type=common.Span(), metavar="SPAN",
+                     help="Once in every SPAN from now on."),
+        click.option("--tz", metavar="ZONE", help="The zone of --cron; UTC unless said."),
+        click.option("--catch-up", type=click.Choice(schedule.POLICIES), metavar="skip|once|all",
+                     help="What becomes of ticks that nobody fired in time; skip unless said."),
         click.option("--idempotent", is_flag=True,
                      help="It may be executed again when nobody knows how it ended."),
     )):  # fmt: skip
@@ -58,10 +72,20 @@ def _request(
     tree, with what it prints kept in a log. When it has ended, what it has left behind is
     ended too. With - it reads JSON Lines from stdin, one request a line: argv or shell,
     cwd, env, requires, group, priority, after, not_before_ms, expires_at_ms, timeouts,
-    retry, crash_max, idempotent, grace_ms, title.
+    retry, crash_max, idempotent, grace_ms, stdin, title.
+
+    With --cron or --every it is a schedule: each tick becomes a run of its own, once in the
+    world. Where the store has a git remote, that decides which clone's worker fires a tick,
+    and one that does not reach it fires none; else the workers of this store do. Day and
+    weekday of a cron are one condition when either begins with *, else one of them is
+    enough; a time that the zone's clock skips fires just after, one that it shows twice the
+    first time, but an hour that begins with * follows the clock. Of the ticks that nobody
+    fired in time, `skip` fires the newest if it is at most five minutes late, `once` the
+    newest however late, `all` each. run cancel ends a schedule.
 
     \b
-    Exits: 3 --after names no run; 4 paused; 6 a value does not fit.
+    Exits: 3 --after names no run; 4 paused; 5 --if-there refuse: there is one; 6 a value
+           does not fit.
     Example: run request --group gpu:1 --timeout 1h -- make train
     """
     if source:
@@ -70,8 +94,10 @@ def _request(
     if not body:
         raise Refusal("usage", "there is nothing to execute", "give words after --, or --shell")
     body |= {**common.place_of(call), **common.spec_of(options), **_timing(call, options)}
+    body |= {**_schedule(call, options), **_dedupe(options)}
     written = call.record(lambda desk: _drafts(call, desk, body, options["after"]))
-    call.acknowledge(written, _say, ident="run_id")
+    asked = [one for one in written if one.raw["type"] == "run.requested"]
+    call.acknowledge(asked, _say, ident="run_id")
     return 0
 
 
@@ -97,12 +123,46 @@ def _timing(call: kit.Call, options: Mapping[str, Any]) -> dict[str, Any]:
     if options["retry"] is not None or options["backoff"] is not None:
         spans = {"max": options["retry"] or 0, "backoff_ms": options["backoff"]}
         found["retry"] = {name: value for name, value in spans.items() if value is not None}
-    if options["idempotent"]:
-        found["idempotent"] = True
+    found |= {name: True for name in ("idempotent", "stdin") if options[name]}
     if options["queue_timeout"] is not None:
         spans = common.spec_of(options).get("timeouts", {})
         found["timeouts"] = {**spans, "queue_ms": options["queue_timeout"]}
     return found
+
+
+def _dedupe(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The key of which there is to be only one run at a time."""
+    if not options["dedupe"]:
+        if options["if_there"]:
+            raise Refusal("usage", "--if-there belongs to --dedupe KEY")
+        return {}
+    return {"dedupe": {"key": options["dedupe"], "policy": options["if_there"] or wanted.JOIN}}
+
+
+def _schedule(call: kit.Call, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The template of which each tick is a run; {} where it is asked for once."""
+    cron, every_ms, tz = options["cron"], options["every"], options["tz"]
+    if cron is None and every_ms is None:
+        if tz or options["catch_up"]:
+            raise Refusal("usage", "--tz and --catch-up belong to --cron or --every")
+        return {}
+    if (cron is None) == (every_ms is None) or (tz and cron is None):
+        raise Refusal("usage", "give either --cron EXPR, with --tz, or --every SPAN")
+    if options["after"] or options["expires"]:
+        raise Refusal("usage", "a schedule comes after nothing, and is ended by run cancel")
+    plan = {"every_ms": every_ms} if cron is None else {"cron": cron, "tz": tz or "UTC"}
+    from coord.cli import sync
+    from coord.edge import zones
+
+    fault = schedule.fault_in(plan)
+    if fault:
+        raise Refusal("usage", fault, "five fields: minute hour day month weekday; or --every 10m")
+    zones.named(tz or "")
+    is_remote = sync.opened(call) is not None
+    policy = options["catch_up"] or schedule.SKIP
+    return {
+        "schedule": {**plan, "catch_up": policy, "confirmed": "remote" if is_remote else "host"}
+    }
 
 
 def _group(text: str) -> dict[str, Any]:
@@ -114,13 +174,46 @@ def _group(text: str) -> dict[str, Any]:
 
 def _drafts(
     call: kit.Call, desk: Desk, body: Mapping[str, Any], after: Sequence[str]
-) -> Iterable[Draft]:
+) -> Iterable[Draft | Written]:
     earlier = call.earlier(desk, "run.requested")
     whole = {**body, **({"after": [_dependency(desk, text) for text in after]} if after else {})}
+    if "dedupe" in body:
+        if earlier:
+            # What it joined or replaced then may have ended by now.
+            yield Written(earlier, is_duplicate=True)
+            return
+        there = runs.live_with_key(desk.index.connection, body["dedupe"]["key"])
+        if there and body["dedupe"]["policy"] == wanted.JOIN:
+            yield _joined(desk, there[0])
+            return
+        if there:
+            whole = yield from _replaced(call, desk, there, whole)
     run_id = earlier["refs"]["run_id"] if earlier else common.fresh_id(desk, call.key)
     kind, refs, said = facts.requested(run_id, whole)
     common.refuse_fault(refs, said)
     yield call.draft(kind, refs, said)
+
+
+def _joined(desk: Desk, run_id: str) -> Written:
+    """The request that was there before."""
+    raw = desk.index.event(desk.state(f"run/{run_id}")["request_event"])
+    assert raw is not None, "a run comes from its request"
+    return Written(raw, is_duplicate=True)
+
+
+def _replaced(
+    call: kit.Call, desk: Desk, there: Sequence[str], body: Mapping[str, Any]
+) -> Generator[Draft, None, dict[str, Any]]:
+    """Cancel the runs that this one replaces; it begins when nothing of them lives."""
+    if body["dedupe"]["policy"] == wanted.REFUSE:
+        text = f"{there[0]} has the dedupe key {body['dedupe']['key']!r} and has not ended"
+        raise Refusal("exists", text, f"run wait {there[0]}, or --if-there join", run_id=there[0])
+    for run_id in there:
+        state = desk.state(f"run/{run_id}")
+        if state["status"] != life.CANCELLING:
+            yield call.draft(*facts.cancelled(state))
+    ended = [{"run_id": run_id, "on": "any"} for run_id in there]
+    return {**body, "after": [*body.get("after", ()), *ended]}
 
 
 def _dependency(desk: Desk, text: str) -> dict[str, str]:
@@ -131,7 +224,8 @@ def _dependency(desk: Desk, text: str) -> dict[str, str]:
     return {"run_id": common.run_id(desk.index, name), "on": on or "ok"}
 
 
-_GIVEN = tuple(name for name in wanted.FIELDS if name not in ("store", "retry_of"))
+_OURS = ("store", "retry_of", "schedule", "tick_of", "tick_ms", "dedupe")
+_GIVEN = tuple(name for name in wanted.FIELDS if name not in _OURS)
 
 
 def _batch(call: kit.Call, partial: bool) -> int:

@@ -6,15 +6,22 @@
               started; runs that can never start; claims of those whose turn it is
     start     the shims, once the claims are on disk and the store is free again
 
+When a shim of ours has ended and nobody else has written, what it has left is gathered
+under the lock at once: one opening of the index and one sync end a run and begin the next.
+
 Recovery so runs before every claim, and any worker ends what another one has begun.
 """
 
 import contextlib
+import functools
 import os
+import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coord.cli import kit
+from coord.cli.run.ticking import Ticker
 from coord.core import registry
 from coord.core.draft import Draft
 from coord.core.problem import State
@@ -24,11 +31,15 @@ from coord.core.run.around import Around
 from coord.edge import clock, environment, replica
 from coord.edge.index import Index, runs
 from coord.edge.paths import Tree
-from coord.edge.run import launch, shim, spool
+from coord.edge.run import launch, nursery, shim, spool
 from coord.edge.writing import Desk
 from coord.errors import Refusal
 
 _PAGE = 50
+# Journals whose events may let a run start or end: of runs, and of agents.
+HEARD = ("run", "ev")
+# How long looks that ask about our own shims alone may follow one another.
+_NARROW_S = 1.0
 # How soon an attempt is looked at again whose shim has not said yet that it begins.
 _SOON_S = 0.02
 # What makes a completion of ours wrong: somebody else was first, which is well.
@@ -36,6 +47,7 @@ _TOO_LATE = ("fenced", "wrong_state", "not_held")
 _NOT_MINE = ("held", "fenced", "wrong_state", "not_ready", "not_allowed")
 Begin = Callable[[Desk], Sequence[str]]
 Noted = tuple[str, Mapping[str, Any]]
+Sizes = list[tuple[str, int]]
 
 
 class Taken(NamedTuple):
@@ -63,14 +75,24 @@ class Worker:
     # Whether it takes runs from the queue, or only those that it is given.
     takes_queue = True
 
+    # Whether it lives long enough for a process that starts its shims.
+    has_nursery = False
+
     def __init__(self, call: kit.Call, labels: Sequence[str] = (), at_once: int = 1) -> None:
         self._call, self._labels, self._at_once = call, labels, at_once
         self._home = replica.home(call.place)
         # The runs whose shims are our children, and the descriptors that tell of ends.
         self._children: dict[str, int] = {}
         self._watched: dict[str, tuple[str, int]] = {}
+        self._nursery: nursery.Nursery | None = None
         self._next_ms: int | None = None
+        self._tick_ms: int | None = None
         self._is_soon = False
+        # The journals as they were when we last read them, with what we have written since.
+        self._seen: Sizes = []
+        self._whole_look_at = 0.0
+        # Fires schedules; None for who executes only what it is given.
+        self.ticker: Ticker | None = None
         # How many runs it may still claim; -1 for any number.
         self.claims_left = -1
         # Whether the last look has recorded something, which may let others start.
@@ -86,6 +108,17 @@ class Worker:
         """What becomes readable when an attempt of this store ends."""
         return [descriptor for _, descriptor in self._watched.values()]
 
+    def is_news(self) -> bool:
+        """Whether a journal holds what we have neither read nor written."""
+        return self._sizes() != self._seen
+
+    def _sizes(self) -> Sizes:
+        found = []
+        for tool in HEARD:
+            with os.scandir(os.path.join(self._call.place.store, tool)) as entries:
+                found += [(entry.path, entry.stat().st_size) for entry in entries]
+        return sorted(found)
+
     def wait_s(self) -> float | None:
         """When to look again though nothing has changed; None for not before something does."""
         if self._is_soon:
@@ -100,17 +133,40 @@ class Worker:
         begin: writes requests of its own and answers the runs to claim, instead of the queue.
         """
         self._call.now_ms = clock.now_ms()
+        self.has_written = False
         with contextlib.ExitStack() as locks:
-            found, wants_claims = self._gathered(locks)
-            self.has_written = False
-            if not (found or wants_claims or begin):
-                return []
-            ended, taken = self._recorded(found, begin)
+            over = [] if begin or self._must_look_around() else self._over()
+            found: list[Found] = []
+            if not over:
+                found, wants_claims = self._gathered(locks)
+                if not (found or wants_claims or begin):
+                    return []
+            ended, taken = self._recorded(found, begin, over, locks)
         for one in taken:
             self._start(one)
         return ended
 
+    def _must_look_around(self) -> bool:
+        """Whether there may be more to do than to end what has ended here."""
+        return time.monotonic() - self._whole_look_at > _NARROW_S or self.is_news()
+
+    def is_over(self) -> bool:
+        """Whether a shim of this store that we watch has ended."""
+        return bool(self._over())
+
+    def _over(self) -> list[str]:
+        """The runs whose shims have ended, as far as the kernel tells."""
+        if not self._watched:
+            return []
+        poll = select.poll()
+        for descriptor in self.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(0)}
+        return [name for name, (_, descriptor) in self._watched.items() if descriptor in ready]
+
     def _gathered(self, locks: contextlib.ExitStack) -> tuple[list[Found], bool]:
+        self._whole_look_at = time.monotonic()
+        self._seen = self._sizes()
         with self._call.reading() as known:
             open_runs = runs.open_runs(known.connection, self._home)
             states = [known.state(f"run/{run_id}") for run_id in open_runs]
@@ -118,12 +174,26 @@ class Worker:
             sql = known.connection
             wants = bool(runs.overdue(sql, self._home, now_ms))
             wants |= self._has_room() and bool(runs.candidates(sql, self._home, now_ms, 1))
-            self._next_ms = runs.next_boundary(sql, now_ms)
+            self._note_next(known, now_ms)
             self._end_paused(known, states)
         self._is_soon = False
         self._forget({state["run_id"] for state in states})
         found = [self._find(state, locks) for state in states]
         return [one for one in found if one], wants
+
+    def _note_next(self, known: Index, now_ms: int) -> None:
+        """When to look again, though nobody writes."""
+        self._tick_ms = self.ticker.next_ms(known) if self.ticker else None
+        found = [self._tick_ms, runs.next_boundary(known.connection, now_ms)]
+        self._next_ms = min((at_ms for at_ms in found if at_ms is not None), default=None)
+
+    def fires(self) -> bool:
+        """Fire the schedules that the last look found due; whether there were any."""
+        is_due = self._tick_ms is not None and self._tick_ms <= clock.now_ms()
+        if not (self.ticker and is_due):
+            return False
+        self.ticker.fire()
+        return True
 
     def _has_room(self) -> bool:
         is_open = self.takes_queue and self.claims_left != 0
@@ -199,12 +269,16 @@ class Worker:
             self._is_soon = True
 
     def _recorded(
-        self, found: Sequence[Found], begin: Begin | None
-    ) -> tuple[list[State], list[Taken]]:
+        self, found: list[Found], begin: Begin | None, over: Sequence[str],
+        locks: contextlib.ExitStack,
+    ) -> tuple[list[State], list[Taken]]:  # fmt: skip
         taken: list[Taken] = []
         ended: list[State] = []
         try:
             with self._call.desk() as desk:
+                # Nobody else writes from here on; what somebody wrote meanwhile stays news.
+                is_all_read = not self.is_news()
+                found += self._left(desk, over, locks)
                 for one in found:
                     ended += self._noted(desk, one)
                 chosen = begin(desk) if begin else None
@@ -212,11 +286,29 @@ class Worker:
                 self.has_written = bool(found or ended or taken)
                 if self.has_written or begin:
                     desk.write()
+                if is_all_read:
+                    self._seen = self._sizes()
+                self._note_next(desk.index, desk.judged_at_ms)
         except BaseException:
             for claimed in taken:
                 os.close(claimed.lock)
             raise
         return ended, taken
+
+    def _left(
+        self, desk: Desk, over: Sequence[str], locks: contextlib.ExitStack
+    ) -> Iterator[Found]:
+        """What shims that have ended left behind, where they could record it themselves."""
+        for run_id in over:
+            state = desk.state(f"run/{run_id}")
+            attempt = life.open_attempt(state)
+            folder = self._folder(state)
+            if attempt and spool.exit_record(folder, attempt["lease_id"]) is not None:
+                found = self._find(state, locks)
+                if found:
+                    yield found
+            else:
+                self._whole_look_at = 0.0
 
     def _noted(self, desk: Desk, found: Found) -> Iterator[State]:
         """Record what was found, unless the attempt has ended meanwhile."""
@@ -304,20 +396,39 @@ class Worker:
             "run_id": state["run_id"],
             **{name: attempt[name] for name in ("attempt", "lease_id", "fence", "claimed_at_ms")},
             "words": wanted.words_of(spec),
-            "cwd": os.path.join(self._top(), spec.get("cwd", "")),
+            "cwd": os.path.join(self._top, spec.get("cwd", "")),
             "timeouts": spec.get("timeouts", {}),
             "grace_ms": spec.get("grace_ms", wanted.DEFAULT_GRACE_MS),
             "stdin": self.keeps_stdin,
+            "feeds": spec.get("stdin", False),
         }
         child = environment.child(
             COORD_RUN=state["run_id"], COORD_CAUSE=one.cause,
             COORD_AGENT=state["requested_by"], COORD_SESSION="",
         )  # fmt: skip
-        pid = launch.launch(one.folder, one.lock, told, {**child, **spec.get("env", {})})
+        pid = self._launched(one, told, {**child, **spec.get("env", {})})
         self._children[state["run_id"]] = pid
-        self._watched[state["run_id"]] = (attempt["lease_id"], os.pidfd_open(pid))
         self._is_soon = True
+        # One that has ended already, or was perhaps not started, is found by its lock.
+        with contextlib.suppress(ProcessLookupError):
+            if pid:
+                self._watched[state["run_id"]] = (attempt["lease_id"], os.pidfd_open(pid))
 
+    def _launched(self, one: Taken, told: Mapping[str, Any], child: Mapping[str, str]) -> int:
+        """Start a shim; its pid, or 0 when nobody knows whether it was started."""
+        if self._nursery is None:
+            pid = launch.launch(one.folder, one.lock, told, child)
+            if self.has_nursery:
+                self._nursery = nursery.Nursery(environment.child())
+            return pid
+        try:
+            return self._nursery.start(one.folder, one.lock, told, child)
+        except nursery.Gone:
+            self._nursery.close()
+            self._nursery = None
+            return 0
+
+    @functools.cached_property
     def _top(self) -> str:
         here = os.path.realpath(os.getcwd())
         return Tree(self._call.place, here).top(here) or self._call.place.tree

@@ -1,7 +1,8 @@
 """The fold of one run: `type -> step` (DESIGN §7), attempts by the arbiter (DESIGN §8).
 
     state        requested   claimed      started   completed      cancelled
-    -            queued
+    -            queued (4)
+    scheduled                                                      done
     queued                   claimed                done (1)       done
     claimed                  claimed (2)  started   queued, done   cancelling
     started                  claimed (2)            queued, done   cancelling
@@ -11,6 +12,8 @@
     (1) without an attempt: skipped, expired, refused
     (2) when the hold of the attempt before is over; that one is lost
     (3) noted, the state stays
+    (4) or scheduled: a request with a schedule is never claimed; its ticks are runs of
+        their own, and `renewed` says up to which instant they have been fired
 
 What the table does not name is a problem and changes nothing. A completed attempt leads
 back to `queued` when the run's `retry`, or its crash budget, allows another one.
@@ -30,24 +33,25 @@ from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
 from coord.core.run import outcome, wanted
 
 QUEUED, CLAIMED, STARTED, CANCELLING, DONE = "queued claimed started cancelling done".split()
+SCHEDULED = "scheduled"
 OPEN = (CLAIMED, STARTED, CANCELLING)
 # From which states a type may come.
 TRANSITIONS: Mapping[str, tuple[str, ...]] = {
     "run.requested": ("",),
     "run.claimed": (QUEUED, CLAIMED, STARTED),
-    "run.renewed": OPEN,
+    "run.renewed": (SCHEDULED, *OPEN),
     "run.started": (CLAIMED, CANCELLING),
     "run.completed": (QUEUED, *OPEN),
-    "run.cancelled": (QUEUED, *OPEN),
+    "run.cancelled": (SCHEDULED, QUEUED, *OPEN),
 }
 # Where each may lead; which of them is decided by its step.
 LEADS_TO: Mapping[str, str] = {
-    "run.requested": QUEUED,
+    "run.requested": "queued, or scheduled",
     "run.claimed": CLAIMED,
     "run.renewed": "the same",
     "run.started": "started, or cancelling as before",
     "run.completed": "done, or queued for another attempt",
-    "run.cancelled": "done when queued, else cancelling",
+    "run.cancelled": "done when queued or scheduled, else cancelling",
 }
 _LATE = 20
 # What of a completion the attempt keeps.
@@ -76,7 +80,7 @@ def _requested(state: State, event: Event) -> Patch | Problem:
         return Problem(event.event_id, "bad_data", fault)
     return {
         "run_id": event.refs["run_id"],
-        "status": QUEUED,
+        "status": SCHEDULED if "schedule" in event.body else QUEUED,
         "requested_at_ms": event.time_ms,
         "requested_by": event.agent_id,
         "request_event": event.event_id,
@@ -140,8 +144,18 @@ def _started(state: State, event: Event) -> Patch | Problem:
 
 
 def _renewed(state: State, event: Event) -> Patch | Problem:
+    if state["status"] == SCHEDULED:
+        return _fired(state, event)
     domain, problem = arbiter.renew(domain_in(state), event)
     return domain if problem is None else problem
+
+
+def _fired(state: State, event: Event) -> Patch | Problem:
+    """Up to which instant the ticks of a schedule have been fired; clones may come late."""
+    through_ms = event.body.get("through_ms")
+    if not is_integer(through_ms):
+        return Problem(event.event_id, "bad_data", "through_ms is no instant")
+    return {"fired_through_ms": max(through_ms, state.get("fired_through_ms", 0))}
 
 
 def _completed(state: State, event: Event) -> Patch | Problem:
@@ -183,7 +197,7 @@ def _cancelled(state: State, event: Event) -> Patch | Problem:
     asked: dict[str, Any] = {"by": event.agent_id, "at_ms": event.time_ms}
     if isinstance(event.body.get("why"), str):
         asked["why"] = event.body["why"]
-    if state["status"] == QUEUED:
+    if state["status"] in (QUEUED, SCHEDULED):
         return {"cancel": asked, **_ended(event, outcome.CANCELLED)}
     return {"cancel": asked, "status": CANCELLING}
 
@@ -217,7 +231,7 @@ def _step(state: State, event: Event, _world: World) -> Patch | Problem:
     status = state.get("status", "")
     if not state and event.type != "run.requested":
         return Problem(event.event_id, "unknown_run", f"no run {event.refs['run_id']} is known")
-    if event.type in _OF_ATTEMPT and status != QUEUED:
+    if event.type in _OF_ATTEMPT and status not in (QUEUED, SCHEDULED):
         late = _lateness(state, event)
         if late is not None:
             return late

@@ -125,6 +125,8 @@ def why(state: Mapping[str, Any], now_ms: int, known: Known) -> list[Reason]:
         return [Reason("done", f"it has ended: {state['outcome']}")]
     if state["status"] == life.CANCELLING:
         return [Reason("cancelling", "it is being ended; what it started still lives")]
+    if state["status"] == life.SCHEDULED:
+        return [Reason("scheduled", "it is a schedule: each tick is a run of its own")]
     if state["status"] != life.QUEUED:
         return []
     reasons = list(judge(state, now_ms, known).reasons)

@@ -40,6 +40,21 @@ def ended_unstarted(state: Mapping[str, Any], how: str, reason: str) -> Fact:
     return "run.completed", {"run_id": state["run_id"]}, {"outcome": how, "reason": reason}
 
 
+def tick(schedule: Mapping[str, Any], tick_ms: int, run_id: str, store: str) -> Fact:
+    """The run that a schedule becomes at one of its ticks, in the store that has won it."""
+    left = ("schedule", "store", "dedupe")
+    spec = {name: value for name, value in schedule["spec"].items() if name not in left}
+    named = {"tick_of": schedule["run_id"], "tick_ms": tick_ms, "store": store}
+    return "run.requested", {"run_id": run_id}, {**spec, **named}
+
+
+def fired(schedule: Mapping[str, Any], through_ms: int, confirmed: str) -> Fact:
+    """Up to which instant the ticks of a schedule have been fired."""
+    refs = {"run_id": schedule["run_id"], "lease_id": schedule["run_id"]}
+    body = {"fence": through_ms, "through_ms": through_ms, "confirmed": confirmed}
+    return "run.renewed", refs, body
+
+
 def cancelled(state: Mapping[str, Any]) -> Fact:
     """Somebody wants a run ended."""
     return "run.cancelled", {"run_id": state["run_id"]}, {}
@@ -47,7 +62,8 @@ def cancelled(state: Mapping[str, Any]) -> Fact:
 
 def again(state: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a request that repeats a run, now: what it waited for is not asked again."""
-    left = ("after", "not_before_ms", "expires_at_ms", "store")
+    left = ("after", "not_before_ms", "expires_at_ms", "store", "schedule", "tick_of", "tick_ms",
+            "dedupe")  # fmt: skip
     spec = {name: value for name, value in state["spec"].items() if name not in left}
     return {**spec, "retry_of": state["run_id"]}
 
@@ -72,6 +88,7 @@ def short(state: Mapping[str, Any]) -> dict[str, Any]:
     shown.update({name: last[name] for name in ("exit_code", "signal") if name in last})
     spec = state["spec"]
     told = {"command": wanted.shown(spec), "attempts": len(attempts)}
-    named = {name: spec[name] for name in ("title", "priority") if name in spec}
+    said = ("title", "priority", "schedule", "tick_of", "tick_ms")
+    named = {name: spec[name] for name in said if name in spec}
     group = {"group": spec["group"]["name"]} if "group" in spec else {}
     return {**shown, **told, **named, **group}

@@ -15,6 +15,12 @@
     idempotent       whether it may be executed again when nobody knows how it ended
     grace_ms         how long after TERM comes KILL
     store            names the store that asks, which alone executes it
+    schedule         {cron, tz} or {every_ms}; catch_up; confirmed: host, for the store that
+                     asks alone, or remote: each tick is fired once by whatever clone
+    stdin            whether it reads what run attach --stdin forwards, instead of nothing
+    dedupe           {key, policy}: while a run with this key has not ended, a request joins
+                     it, replaces it, or is refused
+    tick_of, tick_ms the schedule that fired this run, and when it was due
     title, retry_of  words for people; the run that this one repeats
 
 A field that is left out has no bound, or its default.
@@ -24,11 +30,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coord.core.event import is_integer
-from coord.core.run import outcome
+from coord.core.run import outcome, schedule
 
 ON = ("ok", "any", "failed")
 DEFAULT_PRIORITY = 2
 DEFAULT_GRACE_MS = 5000
+JOIN, REPLACE, REFUSE = POLICIES = ("join", "replace", "refuse")
 SPANS = ("queue_ms", "start_ms", "idle_ms", "wall_ms")
 
 
@@ -97,6 +104,17 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_dedupe(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    key = value.get("key")
+    return isinstance(key, str) and bool(key) and value.get("policy") in POLICIES
+
+
+def _is_schedule(value: object) -> bool:
+    return not schedule.fault_in(value)
+
+
 FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "argv": (_is_argv, "a list of texts, the first of them a command"),
     "shell": (_is_shell, "a line for sh"),
@@ -114,6 +132,11 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "idempotent": (_is_flag, "true or false"),
     "grace_ms": (is_integer, "a span"),
     "store": (_is_text, "a text"),
+    "schedule": (_is_schedule, "an object {cron, tz} or {every_ms}, with catch_up"),
+    "stdin": (_is_flag, "true or false"),
+    "dedupe": (_is_dedupe, f"an object {{key, policy}}, policy one of {', '.join(POLICIES)}"),
+    "tick_of": (_is_text, "a schedule"),
+    "tick_ms": (is_integer, "an instant"),
     "title": (_is_text, "a text"),
     "retry_of": (_is_text, "a run"),
 }

@@ -4,6 +4,7 @@
                 earliest, `until_ms` until when at the latest, `grp` and `places` its group
                 and the limit that it says
     run_after   what a run comes after
+    run_key     of a run that has not ended, the key of which there is to be only one
 
 Rows come from states (`core.run.life`), which are the definition; whether a run may start
 is decided by `core.run.ready`, these queries only leave out what surely may not.
@@ -28,7 +29,8 @@ _WAITS = (
 _NEXT = f"live = 1 AND status = '{life.QUEUED}' AND at_ms <= :now AND NOT {_WAITS}"
 # What `run list --status` may say.
 STATUSES: Mapping[str, str] = {
-    "unfinished": "live = 1",
+    "unfinished": f"live = 1 AND status <> '{life.SCHEDULED}'",
+    "scheduled": f"live = 1 AND status = '{life.SCHEDULED}'",
     "queued": f"live = 1 AND status = '{life.QUEUED}'",
     "running": f"live = 1 AND {_OPEN}",
     "done": "live = 0",
@@ -53,6 +55,7 @@ def store(sql: sqlite3.Connection, entities: Sequence[tuple[int, State]], are_ne
         numbers = [(number,) for number, _ in entities]
         sql.executemany("DELETE FROM run WHERE e=?", numbers)
         sql.executemany("DELETE FROM run_after WHERE e=?", numbers)
+        sql.executemany("DELETE FROM run_key WHERE e=?", numbers)
     there = [(number, state) for number, state in entities if state]
     sql.executemany(
         "INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -60,6 +63,9 @@ def store(sql: sqlite3.Connection, entities: Sequence[tuple[int, State]], are_ne
     )
     after = [(n, one["run_id"]) for n, state in there for one in state["spec"].get("after", ())]
     sql.executemany("INSERT INTO run_after VALUES(?,?)", after)
+    live = [(n, state["spec"]) for n, state in there if state["status"] != life.DONE]
+    keys = [(n, spec["dedupe"]["key"]) for n, spec in live if "dedupe" in spec]
+    sql.executemany("INSERT INTO run_key VALUES(?,?)", keys)
 
 
 def _row(number: int, state: State) -> tuple[Any, ...]:
@@ -117,6 +123,20 @@ def overdue(sql: sqlite3.Connection, home: str, now_ms: int) -> list[str]:
         (now_ms, home),
     )
     return [row[0] for row in rows]
+
+
+def live_with_key(sql: sqlite3.Connection, key: str) -> list[str]:
+    """The runs that have not ended and were asked for under a dedupe key, the oldest first."""
+    rows = sql.execute(
+        "SELECT run_id FROM run_key JOIN run USING(e) WHERE key = ? ORDER BY request_id", (key,)
+    )
+    return [row[0] for row in rows]
+
+
+def schedules(sql: sqlite3.Connection) -> list[str]:
+    """The schedules that nobody has cancelled, the oldest first."""
+    query = f"SELECT run_id FROM run WHERE live = 1 AND status = '{life.SCHEDULED}'"
+    return [row[0] for row in sql.execute(f"{query} ORDER BY request_id")]
 
 
 def next_boundary(sql: sqlite3.Connection, now_ms: int) -> int | None:

@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 10
+FORMAT = 11
 DIRTY = -1
 
 TABLES = """
@@ -52,6 +52,7 @@ CREATE TABLE run(
   request_id TEXT, at_ms INTEGER, agent TEXT, grp TEXT, places INTEGER, outcome TEXT,
   store TEXT, until_ms INTEGER);
 CREATE TABLE run_after(e INTEGER, target TEXT);
+CREATE TABLE run_key(e INTEGER, key TEXT);
 CREATE TABLE mail_searched(e INTEGER PRIMARY KEY, same TEXT);
 """
 
@@ -82,6 +83,7 @@ CREATE INDEX run_next ON run(store, priority, request_id, status, at_ms) WHERE l
 CREATE INDEX run_until ON run(until_ms) WHERE live = 1;
 CREATE INDEX run_group ON run(grp, status, places) WHERE live = 1;
 CREATE INDEX run_listed ON run(request_id);
+CREATE INDEX run_key_of ON run_key(key);
 CREATE INDEX run_after_of ON run_after(e, target);
 CREATE INDEX message_sender ON message(sender, sent_ms, same);
 CREATE INDEX message_thread ON message(thread_id, message_id);

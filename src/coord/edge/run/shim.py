@@ -13,8 +13,10 @@
              then the lock is let go
 
 Whatever asks it to end the tree writes a line into the pipe `control`, and the same line
-into the file `cancel`, for a shim that is not ready yet. Signals from a terminal or a
-supervisor do not reach it. When the shim is killed, the kernel kills the command.
+into the file `cancel`, for a shim that is not ready yet. Where the request says so, the
+command reads what is written into the pipe `stdin`, until somebody ends it by `control`.
+Signals from a terminal or a supervisor do not reach it. When the shim is killed, the kernel
+kills the command.
 
 It needs nothing but the standard library, and no event, journal or store.
 """
@@ -34,6 +36,9 @@ from typing import Any, NoReturn
 LOCK, TREE, LOG, INDEX, EXIT, BEGUN, CONTROL, CANCEL = (
     "lock tree log index exit.json begun control cancel".split()
 )
+STDIN = "stdin"
+# What ends the pipe `stdin`; no reason for a cancel begins so.
+END_OF_STDIN = b"\0end of stdin"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 1, 36, 15
 _CHUNK_BYTES = 1 << 16
 # While a tree is being ended: how often it is looked at when nothing wakes us.
@@ -92,7 +97,7 @@ class _Shim:
         self._folder, self._spec, self._environment = folder, spec, environment
         self._poll = select.poll()
         self._streams: dict[int, int] = {}
-        self._log = self._index = self._control = -1
+        self._log = self._index = self._control = self._feed = -1
         self._bytes = 0
         self._stamp = (-1, -1)
         self._child = 0
@@ -147,13 +152,18 @@ class _Shim:
         _sync_folder(self._folder)
         tree = os.open(self._path(TREE), os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(tree, fcntl.LOCK_EX)
+        source = self._open_stdin()
         outputs = [os.pipe2(os.O_CLOEXEC) for _ in _STREAMS]
         failing, failed = os.pipe2(os.O_CLOEXEC)
         self._begun_s = self._heard_s = time.monotonic()
         parent = os.getpid()
         self._child = os.fork()
         if not self._child:
+            if source >= 0:
+                os.dup2(source, 0)
             self._become_command([writing for _, writing in outputs], tree, failed, parent)
+        if source >= 0:
+            os.close(source)
         for number, (reading, writing) in enumerate(outputs, start=1):
             os.close(writing)
             os.set_blocking(reading, False)
@@ -166,6 +176,16 @@ class _Shim:
         if fault:
             os.waitpid(self._child, 0)
             raise NotStarted(fault.decode(errors="replace"))
+
+    def _open_stdin(self) -> int:
+        """The command's end of the pipe `stdin`; we keep the other one open."""
+        if not self._spec.get("feeds"):
+            return -1
+        os.mkfifo(self._path(STDIN), 0o600)
+        source = os.open(self._path(STDIN), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._feed = os.open(self._path(STDIN), os.O_WRONLY | os.O_CLOEXEC)
+        os.set_blocking(source, True)
+        return source
 
     def _become_command(self, outputs: list[int], tree: int, failed: int, parent: int) -> NoReturn:
         """Turn this fork into the command."""
@@ -262,10 +282,13 @@ class _Shim:
         if descriptor in self._streams:
             self._copy(descriptor)
         elif descriptor == self._control:
-            data = os.read(descriptor, 4096)
-            if self._ending is None and self._ended is None:
-                reason = data.decode(errors="replace").split("\n")[0]
-                self._ending = ("cancelled", reason)
+            lines = os.read(descriptor, 4096).split(b"\n")[:-1]
+            if END_OF_STDIN in lines and self._feed >= 0:
+                os.close(self._feed)
+                self._feed = -1
+            reasons = [line for line in lines if line != END_OF_STDIN]
+            if reasons and self._ending is None and self._ended is None:
+                self._ending = ("cancelled", reasons[0].decode(errors="replace"))
         else:
             with contextlib.suppress(BlockingIOError):
                 os.read(descriptor, 4096)

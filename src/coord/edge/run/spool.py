@@ -22,9 +22,11 @@ from typing import Any
 from coord.core.run.recovery import Facts
 from coord.edge import journal
 from coord.edge.run import shim
+from coord.edge.run.wake import Wake
 from coord.errors import Refusal
 
 FOLDER = "logs"
+_CUT_OFF = "cut_off"
 _END_S = 10.0
 _LOOK_S = 0.02
 
@@ -73,10 +75,13 @@ def known(folder: str, run_id: str, lease_id: str) -> Iterator[Facts]:
         yield Facts(is_alive=True)
         return
     try:
+        record = exit_record(folder, lease_id)
         yield Facts(
             is_alive=False,
-            exit=exit_record(folder, lease_id),
-            tree_lives=tree_lives(folder, run_id),
+            exit=record,
+            # An exit record is written once the tree is empty: all processes of the
+            # machine are only gone through where there is none.
+            tree_lives=record is None and tree_lives(folder, run_id),
             begun=os.path.exists(os.path.join(folder, shim.BEGUN)),
         )
     finally:
@@ -143,14 +148,59 @@ def cancel(folder: str, why: str) -> None:
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, shim.CANCEL), "wb") as stream:
         stream.write(line)
+    _tell(folder, line[:511].rstrip(b"\n") + b"\n")
+
+
+def _tell(folder: str, line: bytes) -> None:
+    """Write a line into a shim's control pipe."""
     # Nobody may be reading: then the shim is not there yet, or any more.
     with contextlib.suppress(OSError):
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(os.path.join(folder, shim.CONTROL), flags)
         try:
-            os.write(descriptor, line[:512])
+            os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def feed(folder: str, source: int) -> None:
+    """Copy what a descriptor gives into the command's stdin, and end that at its end."""
+    with Wake([folder]) as wake:
+        while not os.path.exists(os.path.join(folder, shim.STDIN)):
+            if not is_alive(folder):
+                return
+            wake.wait()
+    # It ends before that when nobody reads any more.
+    with contextlib.suppress(OSError):
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        target = os.open(os.path.join(folder, shim.STDIN), flags)
+        os.set_blocking(target, True)
+        while data := os.read(source, 1 << 16):
+            left = memoryview(data)
+            while left:
+                left = left[os.write(target, left) :]
+        os.close(target)
+        _tell(folder, shim.END_OF_STDIN + b"\n")
+
+
+def note_cut_off(local: str, text: str) -> None:
+    """Remember why this clone fires no schedules; "" for that it does again."""
+    path = os.path.join(local, _CUT_OFF)
+    if text:
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def cut_off(local: str) -> str:
+    """Why this clone fired no schedules when it last came to one; "" when it did."""
+    try:
+        with open(os.path.join(local, _CUT_OFF), encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
 
 
 def _tree_is_held(folder: str) -> bool:
