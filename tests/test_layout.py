@@ -84,6 +84,7 @@ HOT = [
     ("wk", "ready"), ("wk", "list"), ("wk", "show", "{id}"), ("wk", "create", "another"),
     ("wk", "update", "{id}", "--priority", "1"), ("wk", "comment", "{id}", "hello"),
     ("wk", "claim", "{id}"), ("wk", "claim", "--next"), ("wk", "close", "{id}", "--as", "done"),
+    ("wk", "board", "--format", "text"),
     ("ev", "emit", "demo.happened", "--ref", "work_id={id}", "--body", '{{"n":1}}'),
     ("ev", "list"), ("ev", "tail"),
     ("lease", "check", "path:a"), ("lease", "acquire", "path:a"), ("lease", "guard", "a"),

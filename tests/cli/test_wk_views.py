@@ -117,7 +117,7 @@ def test_a_graph_is_of_what_is_to_be_done_or_of_what_is_named(shop):
     ]  # fmt: skip
     assert ("it-b", "it-a") in [(row["work_id"], row["target"]) for row in named]
     assert shop("wk", "graph", "it-x").code == NOT_FOUND
-    assert shop("wk", "graph", "--format", "svg").code == USAGE
+    assert shop("wk", "graph", "--format", "png").code == USAGE
 
 
 def test_stale_names_the_reason(shop):
@@ -169,3 +169,22 @@ def test_feedback_goes_with_the_item_that_is_held(shop):
     assert shop("wk", "feedback", " ", **shop.at(FROZEN_MS)).code == USAGE
     assert shop("wk", "feedback", "x", "--on", "it-x", **shop.at(FROZEN_MS)).code == NOT_FOUND
     assert shop.ok("ev", "check").code == 0
+
+
+def test_a_board_counts_what_it_does_not_show(shop):
+    """In one pass, but as many as the lists have, with waits and claims."""
+    late = shop.at(FROZEN_MS + 2 * DAY_MS)
+    for name in "efghi":
+        shop.ok("wk", "create", name, **shop.at(FROZEN_MS))
+    shop.ok("wk", "claim", "it-a", "--ttl", "1h", **shop.at(FROZEN_MS))
+    shop.ok("wk", "claim", "--next", "--ttl", "9d", **shop.at(FROZEN_MS))
+    shop.ok("wk", "hold", "it-c", "--on", "agent:bo", "--why", "asks", **shop.at(FROZEN_MS))
+    shop.ok("wk", "create", "later", "--defer-until", "2027-01-01", **shop.at(FROZEN_MS))
+
+    rows = shop.ok("wk", "board", "-n", "1", **late).lines
+
+    told = {row["column"]: row["of"] for row in rows}
+    assert told == {
+        name: len(ids(shop.ok("wk", "list", "--status", name, **late))) for name in told
+    }
+    assert told == {"ready": 5, "claimed": 1, "blocked": 3, "deferred": 1}

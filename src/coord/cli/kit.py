@@ -465,13 +465,21 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = target.partition(":")
         found: click.Command = getattr(importlib.import_module(module), attribute)
+        if ctx.resilient_parsing:
+            # So click parses while the shell asks what may stand somewhere.
+            from coord.cli import completing
+
+            completing.equip(found, ctx.find_root().info_name or "")
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        importlib.import_module("coord.cli.helping").write_verbs(self, ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self.verbs and not name.startswith("-"):
+        if name not in self.verbs and not name.startswith("-") and not ctx.resilient_parsing:
             hint = settings.suggestion(name, [*self.verbs]) or f"{ctx.command_path} --help"
             raise Refusal("usage", f"{ctx.command_path} has no verb {name!r}", hint)
         return super().resolve_command(ctx, args)

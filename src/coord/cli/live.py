@@ -109,7 +109,7 @@ def print_event(call: kit.Call, raw: Raw) -> None:
     elif call.for_people:
         from coord.cli import tables
 
-        tables.events([raw])
+        tables.events([raw], clock.now_ms())
     else:
         kit.out(raw)
         sys.stdout.flush()

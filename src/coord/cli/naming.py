@@ -32,7 +32,7 @@ def work_id(known: Index, text: str) -> str:
     if len(found) == 1:
         return found[0][0]
     if not found:
-        hint = "wk list --status all lists them" if len(part) >= SHORTEST else _TOO_SHORT
+        hint = _near(known, text) if len(part) >= SHORTEST else _TOO_SHORT
         raise Refusal("unknown_work", f"there is no work item {text[:80]!r}", hint, work_id=text)
     names = ", ".join(f"{work_id} ({title[:30]})" for work_id, title in found)
     raise Refusal(
@@ -41,6 +41,19 @@ def work_id(known: Index, text: str) -> str:
         "give more of the id",
         candidates=[work_id for work_id, _ in found],
     )
+
+
+def _near(known: Index, text: str) -> str:
+    """The hint for an id that nothing has: those that look like it."""
+    from difflib import get_close_matches
+
+    from coord.edge.index import known_names
+
+    found = dict(known_names.near(known.connection, text[:100], _COMPLETED))
+    close = get_close_matches(text[:100], [*found], n=3, cutoff=0.85)
+    if not close:
+        return "wk list --status all lists them"
+    return f"did you mean {' or '.join(f'{name} ({found[name][:30]})' for name in close)}?"
 
 
 def _elsewhere(known: Index, text: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from coord.cli.tables import Row, console, facts, joined, text
+from coord.cli.tables import Row, agent, console, facts, joined, text
 from coord.core import units
 
 __all__ = ["facts", "inbox", "letters", "presence"]
@@ -15,8 +15,8 @@ _STYLE = {"unread": "bold", "expired": "dim", "acked": "dim"}
 _LOUD = {"urgent": "red", "high": "yellow"}
 
 
-def inbox(rows: Iterable[Row]) -> None:
-    """A line per message."""
+def inbox(rows: Iterable[Row], now_ms: int) -> None:
+    """A line per message: how old it is, from whom, what it says, how it stands."""
     listed = list(rows)
     if not listed:
         return
@@ -31,8 +31,8 @@ def inbox(rows: Iterable[Row]) -> None:
             mark = f"{mark}, ack {row['ack']}"
         subject = row.get("subject") or row.get("excerpt", "")
         table.add_row(
-            text(row["message_id"]), text(_minute(row["sent_at_ms"]), "dim"),
-            text(row["from"], "cyan"),
+            text(row["message_id"]), text(_past(row["sent_at_ms"], now_ms), "dim"),
+            agent(row["from"]),
             joined(
                 text(f"{row['importance']} ", _LOUD.get(row["importance"], "dim"))
                 if "importance" in row else text(""),
@@ -42,8 +42,8 @@ def inbox(rows: Iterable[Row]) -> None:
     console().print(table)
 
 
-def _minute(instant_ms: int) -> str:
-    return units.show_instant(instant_ms)[:16].replace("T", " ")
+def _past(instant_ms: int, now_ms: int) -> str:
+    return units.show_relative(min(instant_ms, now_ms), now_ms)
 
 
 def letters(rows: Iterable[Row]) -> None:

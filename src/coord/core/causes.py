@@ -11,13 +11,15 @@ knows. None of these ends a walk early or makes it go on for ever.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from coord.core.event import EVENT_ID, time_of
 
 Raw = Mapping[str, Any]
 _GLOB = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+# Further in than this a drawn tree would leave a terminal no room for its texts.
+DEEPEST = 12
 # Answers the events that name this id as a cause, in order.
 Children = Callable[[str], Sequence[Raw]]
 # Answers the event of an id; None when it is not known here.
@@ -49,6 +51,31 @@ def tree(start: Raw, children: Children) -> Iterator[dict[str, Any]]:
         told.add(event_id)
         yield {"depth": depth, **raw}
         waiting.extend((depth + 1, child) for child in reversed(children(event_id)))
+
+
+def branches(rows: Iterable[Raw]) -> Iterator[tuple[str, Raw]]:
+    """Each row of a tree with what is drawn before it: `│  └─ `; without a depth nothing.
+
+    Deep trees are drawn to `DEEPEST` and told by number from there on.
+    """
+    listed = list(rows)
+    goes_on: set[int] = set()
+    drawn: list[str] = []
+    # From the end: only then is it known whether another branch follows.
+    for row in reversed(listed):
+        depth = row.get("depth", 0)
+        drawn.append(_branch(depth, goes_on))
+        goes_on = {level for level in goes_on if level < depth} | {depth}
+    yield from zip(reversed(drawn), listed, strict=True)
+
+
+def _branch(depth: int, goes_on: set[int]) -> str:
+    if not depth:
+        return ""
+    if depth > DEEPEST:
+        return f"({depth} deep) "
+    above = ("│  " if level in goes_on else "   " for level in range(1, depth))
+    return "".join(above) + ("├─ " if depth in goes_on else "└─ ")
 
 
 def chain(start: Raw, find: Find, limit: int = 0) -> tuple[list[dict[str, Any]], bool]:

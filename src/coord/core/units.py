@@ -60,6 +60,21 @@ def show_duration(span_ms: int) -> str:
     return "".join(parts) or "0s"
 
 
+def show_age(span_ms: int) -> str:
+    """A span in its largest unit alone, for a glance: 5400000 is 1h."""
+    for unit, size in _UNITS.items():
+        if unit != "ms" and span_ms >= size * (2 if unit == "w" else 1):
+            return f"{span_ms // size}{unit}"
+    return "0s"
+
+
+def show_relative(instant_ms: int, now_ms: int) -> str:
+    """How far an instant is from now, for a glance: `3m ago`, `in 2h`."""
+    if instant_ms > now_ms:
+        return f"in {show_age(instant_ms - now_ms)}"
+    return f"{show_age(now_ms - instant_ms)} ago"
+
+
 def parse_instant(text: str, now_ms: int, ahead: bool = False) -> int:
     """Milliseconds since the epoch of what a person calls an instant.
 

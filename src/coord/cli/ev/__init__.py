@@ -26,6 +26,7 @@ _VERBS = {
     "check": "coord.cli.ev.check:check",
     "sync": "coord.cli.sync:sync",
     "archive": "coord.cli.ev.archive:archive_refs",
+    "help": "coord.cli.helping:help_",
 }
 
 

@@ -44,16 +44,16 @@ def status(call: kit.Call, since: str, limit: int) -> int:
         for row in rows:
             click.echo(row.get("work_id") or row.get("agent_id"))
     else:
-        call.emit(rows, _table)
+        call.emit(rows, functools.partial(_table, now_ms=gathered.now_ms))
     if left:
         kit.note_more(f"{left} more rows", "--limit 0 for all", left=left)
     return 0 if rows else NO
 
 
-def _table(rows: list[Any]) -> None:
+def _table(rows: list[Any], now_ms: int) -> None:
     from coord.cli import tables
 
-    tables.sections(rows)
+    tables.sections(rows, now_ms)
 
 
 def _gathered(known: Index, now_ms: int) -> Gathered:

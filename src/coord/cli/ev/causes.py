@@ -18,13 +18,16 @@ _HISTORY = 5
 
 @kit.command("tree")
 @click.argument("event_id", metavar="ID")
+@click.option("--format", "form", type=click.Choice(("text", "dot", "mermaid", "svg")),
+              default=None, help="Draw it so, also in a pipe.")  # fmt: skip
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=kit.LIST_LIMIT, metavar="N",
               help="At most N events, 50 by default; 0 for all.")  # fmt: skip
-def tree(call: kit.Call, event_id: str, limit: int) -> None:
+def tree(call: kit.Call, event_id: str, form: str | None, limit: int) -> None:
     """Print the event ID and what followed from it, as a tree.
 
-    An event follows from those that its `cause` and `links` name. Each line is an event
-    with its `depth`; one that several led to is told once and marked `seen` elsewhere.
+    An event follows from those that its `cause` and `links` name. In a pipe each line is
+    an event with its `depth`; one that several led to is told once and marked `seen`
+    elsewhere. --format draws the tree instead, in text, for Graphviz or Mermaid, or as SVG.
 
     \b
     Exits: 3 there is no such event, or the prefix fits several.
@@ -36,7 +39,13 @@ def tree(call: kit.Call, event_id: str, limit: int) -> None:
         rows = causes.tree(start, known.caused_by)
         shown = list(itertools.islice(rows, limit or None))
         more = bool(limit) and next(rows, None) is not None
-    _emit(call, shown)
+    if form:
+        from coord.core import causes_drawn
+
+        for line in causes_drawn.DRAWINGS[form](shown):
+            click.echo(kit.plain(line))
+    else:
+        _emit(call, shown)
     if more:
         kit.note_more(f"the first {limit}", "--limit 0 for all", shown=limit)
 

@@ -15,6 +15,7 @@ _VERBS = {
     "guard": "coord.cli.lease.guard:guard",
     "exec": "coord.cli.lease.exec:exec_command",
     "watch": "coord.cli.lease.watch:watch",
+    "help": "coord.cli.helping:help_",
 }
 
 

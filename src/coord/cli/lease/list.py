@@ -1,5 +1,6 @@
 """`lease list` and `show`: who holds what, and how one lease came and went."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,8 +43,10 @@ def list_leases(
             found += [{**hold, "lost": True} for hold in _lost(call, known, now_ms)]
     rows = [_row(hold, now_ms) for hold in found]
     shown = rows[offset : offset + limit] if limit else rows[offset:]
-    call.emit(shown, _table, ident="lease_id")
+    call.emit(shown, functools.partial(_table, now_ms=now_ms), ident="lease_id")
     kit.note_page(len(shown), len(rows), offset)
+    if not rows:
+        call.note("nothing is held")
     return 0 if shown else NO
 
 
@@ -91,7 +94,7 @@ def show(call: kit.Call, target: str) -> int:
         rows = rows or _ended(known, target)
     if not rows:
         raise common.unknown(target)
-    call.emit(rows, _cards, ident="lease_id")
+    call.emit(rows, functools.partial(_cards, now_ms=now_ms), ident="lease_id")
     return 0
 
 
@@ -125,16 +128,17 @@ def _event(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **{name: body[name] for name in told if name in body}}
 
 
-def _table(rows: list[Any]) -> None:
-    from coord.cli import tables
+def _table(rows: list[Any], now_ms: int) -> None:
+    from coord.cli import tables_holding
 
-    names = ("resource", "lease_id", "agent_id", "fence", "expires_at_ms", "why")
-    tables.facts([{name: row.get(name, "") for name in names} for row in rows])
+    tables_holding.leases(rows, now_ms)
 
 
-def _cards(rows: list[Any]) -> None:
+def _cards(rows: list[Any], now_ms: int) -> None:
     from coord.cli import tables
 
     for row in rows:
-        tables.facts([{name: value for name, value in row.items() if name != "events"}])
-        tables.facts(row["events"])
+        tables.pairs({name: value for name, value in row.items() if name != "events"}, now_ms)
+        for event in row["events"]:
+            event = {**event, "actor": {"agent_id": event["agent_id"]}, "body": event}
+            tables.events([event], now_ms)

@@ -24,6 +24,7 @@ _VERBS = {
     "suppress": "coord.cli.msg.receipts:suppress",
     "tick": "coord.cli.msg.remind:tick",
     "sync": "coord.cli.sync:sync",
+    "help": "coord.cli.helping:help_",
 }
 
 

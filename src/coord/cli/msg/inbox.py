@@ -1,5 +1,6 @@
 """`msg inbox`, `show`, `thread`: what is there, without consuming it."""
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -56,7 +57,7 @@ def inbox(
             return 0 if counts.total else NO
         found = mail.page(known.connection, agent_id, now_ms, where, limit or -1, offset)
     rows = [view.short(state, agent_id, now_ms) for state in found]
-    call.emit(rows, _table, ident="message_id")
+    call.emit(rows, functools.partial(_table, now_ms=now_ms), ident="message_id")
     call.note(f"{counts.unread} unread of {counts.total}")
     kit.note_page(len(rows), counts.total, offset)
     return 0 if rows else NO
@@ -73,10 +74,10 @@ def _where(known: Index, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _table(rows: list[Any]) -> None:
+def _table(rows: list[Any], now_ms: int) -> None:
     from coord.cli import tables_mail
 
-    tables_mail.inbox(rows)
+    tables_mail.inbox(rows, now_ms)
 
 
 def letters(rows: list[Any]) -> None:

@@ -1,5 +1,6 @@
 """`msg search`: find messages by what they say."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def search_messages(
         for state in shown:
             where = searching.answer(mail_search.texts_of(known.folder, state), terms)
             rows.append({**view.short(state, agent_id, now_ms), **_named(where)})
-    call.emit(rows, _table, ident="message_id")
+    call.emit(rows, functools.partial(_table, now_ms=now_ms), ident="message_id")
     kit.note_page(len(rows), len(found), offset)
     if not rows:
         call.note("nothing matches")

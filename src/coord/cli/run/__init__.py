@@ -19,6 +19,7 @@ _VERBS = {
     "watch": "coord.cli.run.waiting:watch",
     "doctor": "coord.cli.run.doctor:doctor",
     "gc": "coord.cli.run.gc:gc_runs",
+    "help": "coord.cli.helping:help_",
 }
 
 

@@ -25,6 +25,7 @@ def gc_runs(call: kit.Call, keep: int) -> None:
     so do the files of runs that have not ended or that no journal here knows.
 
     \b
+    Exits: 2 usage.
     Example: run gc --keep 1d
     """
     rows = []

@@ -1,5 +1,6 @@
 """`run list`, `show` and `why`: which runs there are, and how they stand."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from coord.errors import NO
 @kit.command("list")
 @click.option("--status", type=click.Choice([*runs.STATUSES]), default="unfinished",
               help="unfinished is the default.")  # fmt: skip
+@click.option("--schedules", "status", flag_value="scheduled", help="Schedules instead.")
 @click.option("--mine", is_flag=True, help="What I have requested.")
 @click.option("--group", metavar="NAME", help="Of this group.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), default=kit.LIST_LIMIT, metavar="N",
@@ -27,7 +29,12 @@ from coord.errors import NO
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N",
               help="Pass over the first N.")  # fmt: skip
 def list_runs(
-    call: kit.Call, status: str, mine: bool, group: str | None, limit: int, offset: int
+    call: kit.Call,
+    status: str,
+    mine: bool,
+    group: str | None,
+    limit: int,
+    offset: int,
 ) -> int:
     """List runs, the newest first.
 
@@ -43,9 +50,18 @@ def list_runs(
     with call.reading() as known:
         rows = [facts.short(state) for state in runs.listed(known.connection, query)]
         total = runs.count(known.connection, query)
-    call.emit(rows, common.table, ident="run_id")
+        now_ms = call.query_now(known)
+    call.emit(rows, functools.partial(_table, now_ms=now_ms), ident="run_id")
     kit.note_page(len(rows), total, offset)
+    if not total:
+        call.note("there is none; --status all lists those that have ended too")
     return 0 if rows else NO
+
+
+def _table(rows: list[Any], now_ms: int) -> None:
+    from coord.cli import tables_holding
+
+    tables_holding.runs(rows, now_ms)
 
 
 @kit.command("show")
@@ -57,15 +73,18 @@ def show(call: kit.Call, run_id: str) -> None:
     Exits: 3 no such run.
     Example: run show run-7k2m
     """
-    call.emit([facts.row(common.state_of(call, run_id))], _cards, ident="run_id")
+    with call.reading() as known:
+        state = known.state(f"run/{common.run_id(known, run_id)}")
+        now_ms = call.query_now(known)
+    cards = functools.partial(_cards, now_ms=now_ms)
+    call.emit([facts.row(state)], cards, ident="run_id")
 
 
-def _cards(rows: list[Any]) -> None:
+def _cards(rows: list[Any], now_ms: int) -> None:
     from coord.cli import tables
 
     for row in rows:
-        tables.facts([{name: value for name, value in row.items() if name != "attempts"}])
-        tables.facts(row.get("attempts", []))
+        tables.pairs(row, now_ms)
 
 
 @kit.command("why")
@@ -91,7 +110,11 @@ def _reasons(call: kit.Call, known: Index, state: State) -> Iterator[Mapping[str
     for reason in ready.why(state, now_ms, Around(_Stored(known))):
         yield {"run_id": state["run_id"], "reason": reason.code, "text": reason.text}
     attempt = life.open_attempt(state)
-    if state["status"] != life.DONE and state["spec"].get("store") != replica.home(call.place):
+    if state["status"] == life.SCHEDULED:
+        if spool.cut_off(call.place.local) and state["spec"]["schedule"]["confirmed"] == "remote":
+            text = spool.cut_off(call.place.local)
+            yield {"run_id": state["run_id"], "reason": "cut_off", "text": text}
+    elif state["status"] != life.DONE and state["spec"].get("store") != replica.home(call.place):
         text = "it was requested in another store, which executes it"
         yield {"run_id": state["run_id"], "reason": "elsewhere", "text": text}
     elif attempt is not None:

@@ -32,6 +32,7 @@ _VERBS = {
     "stats": "coord.cli.wk.stats:stats",
     "board": "coord.cli.wk.board:board",
     "stale": "coord.cli.wk.stale:stale",
+    "health": "coord.cli.wk.health:health",
     "critical": "coord.cli.wk.graph:critical",
     "graph": "coord.cli.wk.graph:graph",
     "log": "coord.cli.wk.log:log",
@@ -40,6 +41,7 @@ _VERBS = {
     "import": "coord.cli.wk.transfer:import_items",
     "export": "coord.cli.wk.transfer:export",
     "sync": "coord.cli.sync:sync",
+    "help": "coord.cli.helping:help_",
 }
 
 

@@ -1,6 +1,7 @@
 """`wk show`: everything about items."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coord.cli import kit, naming
@@ -25,7 +26,9 @@ def show(call: kit.Call, ids: Sequence[str]) -> None:
     with call.reading() as known:
         now_ms = call.query_now(known)
         rows = [_row(call, known, naming.work_id(known, text), now_ms) for text in ids]
-    call.emit(rows, _cards)
+        if call.for_people:
+            rows = [{**row, "titles": _titles(known, row)} for row in rows]
+    call.emit(rows, functools.partial(_cards, now_ms=now_ms))
 
 
 def _row(call: kit.Call, known: Index, work_id: str, now_ms: int) -> dict[str, Any]:
@@ -47,8 +50,15 @@ def _incoming(known: Index, work_id: str) -> dict[str, Any]:
     return {"linked_from": groups} if groups else {}
 
 
-def _cards(rows: list[dict[str, Any]]) -> None:
+def _titles(known: Index, row: Mapping[str, Any]) -> dict[str, str]:
+    """The titles of the items that this one is linked with, for the card."""
+    groups = (row.get("links", {}), row.get("linked_from", {}))
+    linked = {other for group in groups for others in group.values() for other in others}
+    return views.titles(known.connection, sorted(linked))
+
+
+def _cards(rows: list[dict[str, Any]], now_ms: int) -> None:
     from coord.cli import tables
 
     for row in rows:
-        tables.card(row)
+        tables.card(row, now_ms)

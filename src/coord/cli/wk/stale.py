@@ -46,6 +46,8 @@ def stale(call: kit.Call, days: int, silent: str, limit: int) -> int:
     rows.sort(key=_longest_first)
     shown = rows[:limit] if limit else rows
     call.emit(shown, _table)
+    if not rows:
+        call.note("nothing has come to rest")
     if len(shown) < len(rows):
         kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
     return 0 if shown else NO
@@ -56,7 +58,6 @@ def _longest_first(row: dict[str, Any]) -> tuple[int, str]:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from coord.cli import tables
+    from coord.cli import tables_insight
 
-    columns = ("work_id", "priority", "stale", "reason", "title")
-    tables.facts([{name: row[name] for name in columns} for row in rows])
+    tables_insight.reasons(rows, "stale")

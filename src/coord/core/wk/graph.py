@@ -7,12 +7,14 @@ others, and a chain passes through the whole of it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from coord.core import drawing, svg
 from coord.core.wk import fields, view
 
 # (item, kind, target): the item needs, or is part of, the target.
 Edge = tuple[str, str, str]
 Needs = Mapping[str, Iterable[str]]
 TITLE_CHARS = 40
+UNKNOWN = "(unknown here)"
 
 
 def needs_of(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -121,16 +123,11 @@ def as_dot(edges: Sequence[Edge], titles: Mapping[str, str]) -> Iterator[str]:
     yield "digraph work {"
     yield "  rankdir=LR; node [shape=box];"
     for work_id in _nodes(edges):
-        yield f"  {_dot(work_id)} [label={_dot(_named(work_id, titles))}];"
+        yield f"  {drawing.dot(work_id)} [label={drawing.dot(_named(work_id, titles))}];"
     for one, kind, other in edges:
-        style = "" if kind == "needs" else f" [label={_dot(kind)}, style=dashed]"
-        yield f"  {_dot(one)} -> {_dot(other)}{style};"
+        style = "" if kind == "needs" else f" [label={drawing.dot(kind)}, style=dashed]"
+        yield f"  {drawing.dot(one)} -> {drawing.dot(other)}{style};"
     yield "}"
-
-
-def _dot(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_printable(escaped)}"'
 
 
 def as_mermaid(edges: Sequence[Edge], titles: Mapping[str, str]) -> Iterator[str]:
@@ -138,23 +135,24 @@ def as_mermaid(edges: Sequence[Edge], titles: Mapping[str, str]) -> Iterator[str
     numbers = {work_id: f"n{number}" for number, work_id in enumerate(_nodes(edges), start=1)}
     yield "graph LR"
     for work_id, name in numbers.items():
-        yield f'  {name}["{_mermaid(_named(work_id, titles))}"]'
+        yield f'  {name}["{drawing.mermaid(_named(work_id, titles))}"]'
     for one, kind, other in edges:
         arrow = "-->" if kind == "needs" else f"-. {kind} .->"
         yield f"  {numbers[one]} {arrow} {numbers[other]}"
 
 
-def _mermaid(text: str) -> str:
-    """Letters and what cannot be taken for syntax; the rest by its number."""
-    safe = " .,:_-/()!?'+*=…"
-    shown = _printable(text)
-    return "".join(c if c.isalnum() or c in safe else f"#{ord(c)};" for c in shown)
+def as_svg(edges: Sequence[Edge], titles: Mapping[str, str]) -> Iterator[str]:
+    """A picture that a browser shows: `core.svg`."""
+    nodes = {work_id: (work_id, titles.get(work_id, UNKNOWN)) for work_id in _nodes(edges)}
+    arrows = [(one, other, "" if kind == "needs" else kind) for one, kind, other in edges]
+    return svg.drawn(nodes, arrows, "What needs what")
 
 
 DRAWINGS: Mapping[str, Callable[[Sequence[Edge], Mapping[str, str]], Iterator[str]]] = {
     "text": as_text,
     "dot": as_dot,
     "mermaid": as_mermaid,
+    "svg": as_svg,
 }
 
 
@@ -163,10 +161,5 @@ def _nodes(edges: Iterable[Edge]) -> list[str]:
 
 
 def _named(work_id: str, titles: Mapping[str, str]) -> str:
-    title = titles.get(work_id, "(unknown here)")
-    cut = title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 1] + "…"
-    return _printable(f"{work_id} {cut}")
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
+    title = drawing.short(titles.get(work_id, UNKNOWN), TITLE_CHARS)
+    return drawing.printable(f"{work_id} {title}")

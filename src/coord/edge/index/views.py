@@ -166,6 +166,19 @@ def count(sql: sqlite3.Connection, query: Query) -> int:
     return int(row[0])
 
 
+def count_ready_and_blocked(sql: sqlite3.Connection, now_ms: int) -> tuple[int, int]:
+    """How many items are ready and how many blocked, in one pass over what is to be done."""
+    row = sql.execute(
+        "SELECT total(NOT blocked AND claim_until <= :now AND defer_ms <= :now),"
+        f" total(blocked OR defer_ms = {NEVER_MS}) FROM"
+        f" (SELECT claim_until, defer_ms, {BLOCKED} AS blocked FROM item"
+        # The limit keeps SQLite from asking for each use of `blocked` anew.
+        f" WHERE {_UNDONE} AND live = 1 LIMIT -1)",
+        {"now": now_ms},
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
 def work_ids(sql: sqlite3.Connection, query: Query) -> list[str]:
     """The ids of the items that a query finds."""
     return [row[0] for row in _found(sql, query, "work_id")]
