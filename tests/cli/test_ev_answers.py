@@ -136,6 +136,32 @@ def test_the_state_then_is_what_it_was_then(at, created, store):
     assert at(20, KIM, "ev", "materialize", "work").json["title"] == "after"
 
 
+@pytest.mark.parametrize("what", ["leases", "runs"])
+def test_leases_and_runs_are_the_same_from_the_store_and_from_the_lines(at, created, store, what):
+    item = created("to be held")
+    at(1, ADA, "wk", "claim", item)
+    for minute, name in enumerate(("env:b", "env:a"), start=2):
+        at(minute, BO, "lease", "acquire", name, "--ttl", f"{10 * minute}m")
+    asked = at(4, KIM, "run", "request", "--quiet", "--", "make", "all").out.strip()
+    lines = "".join(path.read_text() for path in sorted(store.glob("*/*.jsonl")))
+
+    stored = at(25, KIM, "ev", "materialize", what)
+    piped = at(25, KIM, "ev", "materialize", what, "-", input=lines)
+
+    assert stored.out == piped.out
+    assert at(25, KIM, "ev", "materialize", what, "--format", "md").out.count("\n") == len(
+        stored.lines
+    )
+    if what == "runs":
+        assert [(row["run_id"], row["command"]) for row in stored.lines] == [(asked, "make all")]
+        assert at(25, KIM, "ev", "materialize", "runs", "--at", "23m ago").out == ""
+    else:
+        assert [row["resource"] for row in stored.lines] == ["env:a", f"work:{item}"]
+        assert stored.lines == at(25, KIM, "lease", "list").lines
+        then = at(25, KIM, "ev", "materialize", "leases", "--at", "20m ago").lines
+        assert [row["resource"] for row in then] == ["env:b", "env:a", f"work:{item}"]
+
+
 def test_what_had_not_come_to_be_is_not_there(at, created):
     created("later", minutes=10)
 

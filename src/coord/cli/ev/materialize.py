@@ -16,7 +16,10 @@ from coord.edge.index import Index
 from coord.errors import NO, Refusal
 
 # What can be printed, and the entities that it is made of besides the agents.
-_FAMILIES: Mapping[str, tuple[str, ...]] = {"work": ("work",), "agents": (), "inbox": ("msg",)}
+_FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "work": ("work",), "agents": (), "inbox": ("msg",), "leases": ("lease", "work"),
+    "runs": ("run",),
+}  # fmt: skip
 
 
 @kit.command("materialize", own_as=True)
@@ -30,9 +33,11 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {"work": ("work",), "agents": (), "in
 def materialize(
     call: kit.Call, what: str, source: str | None, at: str | None, form: str, agent: str | None
 ) -> None:
-    """Print the state that the events fold to: one line per work item, agent, or message.
+    """Print the state that the events fold to: one line per work item, agent, and so on.
 
-    inbox is what msg inbox lists, all of it: unread first, then the newest.
+    inbox is what msg inbox lists, all of it: unread first, then the newest. leases are
+    those that run, the longest held first, then the claims of work items. runs are all
+    that were ever requested, as run show prints them.
 
     With - it folds the lines on stdin and reads nothing else; their order, and lines
     that come twice, change nothing. Both ways give the same bytes:
@@ -60,11 +65,39 @@ def materialize(
 def _rows(
     call: kit.Call, what: str, agent: str | None, states: Mapping[str, State], now_ms: int
 ) -> Iterable[Mapping[str, Any]]:
-    if what != "inbox":
+    if what in changes.NAMES:
         return changes.rows_of(what, states, now_ms).values()
+    if what == "runs":
+        from coord.core.run import request as runs
+
+        return [runs.row(state) for state in _of(states, "run")]
+    if what == "leases":
+        from coord.core.lease import request as leases
+
+        return leases.running(_of(states, "lease"), _of(states, "work"), now_ms)
     from coord.core.msg import view
 
     return view.inbox(states, identity.agent_id(agent) if agent else naming.reader(call), now_ms)
+
+
+def _of(states: Mapping[str, State], family: str) -> Iterator[State]:
+    """The states of a family, by the name of the entity."""
+    return (states[entity] for entity in sorted(states) if entity.startswith(f"{family}/"))
+
+
+def _run(row: Mapping[str, Any]) -> str:
+    from coord.core.wk import markdown
+
+    box = "x" if row["status"] == "done" else " "
+    said = f"{row['command']} ({row['run_id']}: {row.get('outcome', row['status'])})"
+    return f"- [{box}] " + markdown.inline(said)
+
+
+def _lease(row: Mapping[str, Any]) -> str:
+    from coord.core.wk import markdown
+
+    until = units.show_instant(row["expires_at_ms"])
+    return "- " + markdown.inline(f"{row['resource']}: {row['agent_id']} until {until}")
 
 
 def _message(row: Mapping[str, Any]) -> str:
@@ -86,14 +119,13 @@ def _agent(row: Mapping[str, Any]) -> str:
     return f"- {markdown.inline(named + paused)}"
 
 
-_LINES = {"agents": _agent, "inbox": _message}
+_LINES = {"agents": _agent, "inbox": _message, "leases": _lease, "runs": _run}
 
 
 def _markdown(states: Mapping[str, State], now_ms: int) -> Iterator[str]:
     from coord.core.wk import markdown
 
-    items = [states[entity] for entity in sorted(states) if entity.startswith("work/")]
-    yield from markdown.write(items, now_ms)
+    yield from markdown.write([*_of(states, "work")], now_ms)
 
 
 def _from_store(call: kit.Call, what: str, at: str | None) -> tuple[Mapping[str, State], int]:

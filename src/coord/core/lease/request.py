@@ -1,6 +1,7 @@
 """What to record for a lease: pure answers to "ada wants this", as a type, refs and body."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coord.core import arbiter, globs, resource
@@ -78,6 +79,23 @@ def row(hold: Hold, now_ms: int) -> dict[str, Any]:
     if not arbiter.runs(hold, now_ms):
         shown["expired"] = True
     return shown
+
+
+def running(
+    domains: Iterable[Mapping[str, Any]], items: Iterable[Mapping[str, Any]], now_ms: int
+) -> list[dict[str, Any]]:
+    """The rows of all that is held, the longest held first; then the claims of work items.
+
+    domains, items: folded states.
+    """
+    held = [hold for state in domains for hold in state.get("holds", ())]
+    claims = [{**item["claim"], "work_id": item["work_id"]} for item in items if "claim" in item]
+    return [
+        row(hold, now_ms)
+        for group in (held, claims)
+        for hold in sorted(group, key=operator.itemgetter("event_id"))
+        if arbiter.runs(hold, now_ms)
+    ]
 
 
 def is_mine(hold: Hold, agent_id: str, session_id: str) -> bool:
