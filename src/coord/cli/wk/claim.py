@@ -203,18 +203,31 @@ def renew(call: kit.Call, ids: Sequence[str], ttl: int | None) -> None:
     Exits: 3 no such item; 5 it is not mine, or somebody has it by now.
     Example: wk renew wk-7k2m --ttl 2h
     """
-    from coord.cli.wk import confirm as remotely
-
     written, here = [], []
     for text in ids:
-        state = remotely.held(call, text)
-        key = call.key_of(state["work_id"], len(ids)) if state else ""
-        renewed = remotely.renew(call, state, ttl, key) if state else None
+        renewed = _renewed_remotely(call, text, ttl, len(ids))
         written += [renewed] if renewed else []
         here += [] if renewed else [text]
     if here:
         written += call.record(lambda desk: _renewals(call, desk, here, ttl))
     call.acknowledge(written, _say_renewed, ident="work_id")
+
+
+def confirmed(call: kit.Call, named: str) -> State | None:
+    """The state of an item whose claim the remote has confirmed; None for any other."""
+    with call.reading() as known:
+        state = known.state(f"work/{naming.work_id(known, named)}")
+    held = state.get("claim")
+    return state if held and arbiter.is_confirmed(held) else None
+
+
+def _renewed_remotely(call: kit.Call, named: str, ttl: int | None, count: int) -> Written | None:
+    state = confirmed(call, named)
+    if state is None:
+        return None
+    from coord.cli.wk import confirm as remotely
+
+    return remotely.renew(call, state, ttl, call.key_of(state["work_id"], count))
 
 
 def _renewals(call: kit.Call, desk: Desk, ids: Sequence[str], ttl: int | None) -> Iterator[Draft]:

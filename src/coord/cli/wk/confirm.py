@@ -54,14 +54,6 @@ def _claim(
     )
 
 
-def held(call: kit.Call, named: str) -> State | None:
-    """The state of an item whose claim the remote has confirmed; None for any other."""
-    with call.reading() as known:
-        state = known.state(f"work/{naming.work_id(known, named)}")
-    claimed = state.get("claim")
-    return state if claimed and arbiter.is_confirmed(claimed) else None
-
-
 def renew(call: kit.Call, state: State, ttl_ms: int | None, key: str) -> Written | None:
     """Renew a confirmed claim: its record first, then the event; None if it is not mine.
 

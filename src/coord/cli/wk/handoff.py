@@ -10,7 +10,7 @@ import click
 from coord.cli import kit, naming
 from coord.cli.span import Span
 from coord.cli.wk import common
-from coord.cli.wk.claim import default_ttl_ms
+from coord.cli.wk.claim import confirmed, default_ttl_ms
 from coord.cli.wk.custody import refs_of, state_of
 from coord.core import units
 from coord.core.draft import Draft
@@ -85,11 +85,11 @@ def accept(call: kit.Call, work_id: str, ttl: int | None) -> None:
     Example: wk accept wk-7k2m
     """
     offers: list[Mapping[str, Any]] = []
-    from coord.cli.wk import confirm as remotely
-
-    state = remotely.held(call, work_id)
+    state = confirmed(call, work_id)
     draft_of = functools.partial(_acceptance, call, work_id, ttl, offers)
     if state is not None and custody.offer_at(state, call.now_ms):
+        from coord.cli.wk import confirm as remotely
+
         written = [remotely.accept(call, state["claim"], draft_of)]
     else:
         written = call.record(lambda desk: [draft_of(desk)])

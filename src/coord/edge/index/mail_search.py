@@ -10,14 +10,12 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from coord.core.msg import mail
 from coord.core.problem import State
 from coord.core.wk import searching
 from coord.core.wk.searching import Term
 from coord.edge import blobs
-from coord.edge.index.search import has_fts5
+from coord.edge.index.search import has_fts5, state_of
 
 if TYPE_CHECKING:
     from coord.edge.index import Index
@@ -43,7 +41,7 @@ def find(index: "Index", terms: Sequence[Term], agent_id: str) -> list[State]:
     if has_fts5(index.connection) and _is_filled(index):
         values = {"query": searching.query_of(terms), "agent": agent_id}
         rows = index.connection.execute(_FOUND.format(clause=clause), values).fetchall()
-        return [_state(index.connection, number) for (number,) in rows]
+        return [state_of(index.connection, number) for (number,) in rows]
     return _scanned(index, terms, agent_id, clause)
 
 
@@ -59,12 +57,6 @@ def text_of(folder: str, state: State) -> str | None:
     if isinstance(text, Mapping) and mail.is_blob(text):
         return blobs.load(folder, text)
     return str(text)
-
-
-def _state(sql: sqlite3.Connection, number: int) -> State:
-    row = sql.execute("SELECT state FROM entity WHERE e = ?", (number,)).fetchone()
-    state: State = orjson.loads(row[0])
-    return state
 
 
 def _is_filled(index: "Index") -> bool:
@@ -84,7 +76,7 @@ def _fill(index: "Index") -> None:
     sql.execute(_TABLE)
     for number, same in sql.execute(_UNMARKED).fetchall():
         sql.execute("DELETE FROM mail_text WHERE rowid = ?", (number,))
-        texts = texts_of(index.folder, _state(sql, number))
+        texts = texts_of(index.folder, state_of(sql, number))
         sql.execute(
             "INSERT INTO mail_text(rowid, subject, text) VALUES(?,?,?)",
             (number, texts["title"], texts["description"]),
@@ -98,7 +90,7 @@ def _scanned(index: "Index", terms: Sequence[Term], agent_id: str, clause: str) 
     ).fetchall()
     scored: list[tuple[float, int, State]] = []
     for place, (number,) in enumerate(rows):
-        state = _state(index.connection, number)
+        state = state_of(index.connection, number)
         good = searching.score(texts_of(index.folder, state), terms)
         if good:
             scored.append((-good, place, state))

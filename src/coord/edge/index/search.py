@@ -92,14 +92,14 @@ def _fill(index: "Index") -> None:
     for number, is_deleted in sql.execute(_UNMARKED).fetchall():
         sql.execute("DELETE FROM search WHERE rowid = ?", (number,))
         if not is_deleted:
-            texts = texts_of(index.folder, _state(sql, number))
+            texts = texts_of(index.folder, state_of(sql, number))
             sql.execute("INSERT INTO search(rowid, title, description, comments)"
                         " VALUES(:number, :title, :description, :comments)",
                         {"number": number, **texts})  # fmt: skip
         sql.execute("INSERT INTO searched VALUES(?)", (number,))
 
 
-def _state(sql: sqlite3.Connection, number: int) -> State:
+def state_of(sql: sqlite3.Connection, number: int) -> State:
     row = sql.execute("SELECT state FROM entity WHERE e = ?", (number,)).fetchone()
     state: State = orjson.loads(row[0])
     return state
