@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,15 @@ class Runner:
     def environment(as_: str = "", extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """This process's environment, an agent, and what a test adds."""
         return {**os.environ, **({"COORD_AGENT": as_} if as_ else {}), **(extra or {})}
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for something that another process does."""
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within a minute: {what}")
 
 
 @pytest.fixture(scope="session", autouse=True)

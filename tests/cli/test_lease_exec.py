@@ -8,14 +8,7 @@ from pathlib import Path
 
 import pytest
 
-
-def until(condition, what: str) -> None:
-    """Wait for something that another process does."""
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"not within a minute: {what}")
+from tests.conftest import until
 
 
 def is_alive(pid: int) -> bool:

@@ -1,18 +1,11 @@
 """`--wait`: first come, first served; the dead leave the line; circles are refused."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-
-def until(condition, what: str) -> None:
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"not within a minute: {what}")
+from tests.conftest import until
 
 
 def line(store: Path) -> list[str]:

@@ -218,15 +218,16 @@ class Model:
         found = parsed(state.text)
         wanted = self._wanted(state, clone, flight, known)
         watched_ms = (state.now - here.seen) * TICK_MS if self.rules.watches else TTL_MS
-        past = record.rivals(found, wanted)
+        judged = record.judge(found, wanted, lambda _: watched_ms)
+        past = judged.ran_out
         is_late = found is not None and record.is_ahead(found, known.wall_ms, past)
-        if record.in_way(found, wanted, watched_ms) is not None or is_late:
+        if judged.in_way is not None or is_late:
             return put(state, clone, here._replace(flight=None))
         after_id = record.floor_id(found, past) if found and self.rules.heeds_floor else ""
         hold = {**wanted, "fence": wanted["fence"] or record.next_fence(
             known.domain["fence"], found.fence if found else 0)}  # fmt: skip
         hold["expires_at_ms"] = events.time_of(known.minted(after_id)) + TTL_MS
-        after = record.with_hold(found, DOMAIN, hold, known.newest)
+        after = record.with_hold(found, DOMAIN, hold, known.newest, judged.gone)
         flight = flight._replace(
             phase="swap", is_fresh=True, text=record.as_text(after), before=state.now,
             after_id=after_id, hold=tuple(sorted(hold.items())),

@@ -104,9 +104,9 @@ def test_the_model_finds_it_when_a_record_forgets_when_its_hold_began(monkeypatc
 WITH_HOLD = record.with_hold
 
 
-def forgetful(found, domain, hold, event_id):
+def forgetful(found, domain, hold, event_id, gone=()):
     """A record that is as new as what its swapper knew, and no newer."""
-    after = WITH_HOLD(found, domain, hold, event_id)
+    after = WITH_HOLD(found, domain, hold, event_id, gone)
     return after._replace(event_id=max(event_id, found.event_id if found else ""))
 
 

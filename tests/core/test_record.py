@@ -30,6 +30,10 @@ def same_resource(one, other):
     return one["resource"] == other["resource"]
 
 
+def in_way(taken, wanted, watched_ms=-1, **how):
+    return record.judge(taken, wanted, lambda _: watched_ms, **how).in_way
+
+
 TEXTS = st.text(min_size=1, max_size=8)
 NUMBERS = st.integers(1, events.MAX_INTEGER)
 PARTS = {
@@ -37,7 +41,7 @@ PARTS = {
     **dict.fromkeys(("fence", "ttl_ms", "expires_at_ms"), NUMBERS),
     "session_id": st.text(max_size=3),
 }
-HOLDS = st.fixed_dictionaries(PARTS, optional={"shared": st.just(True)})
+HOLDS = st.fixed_dictionaries(PARTS, optional=dict.fromkeys(record.FLAGS, st.just(True)))
 RECORDS = st.builds(
     Record, TEXTS, st.integers(0, events.MAX_INTEGER), st.builds(id_at, st.integers(0, 9)),
     st.lists(HOLDS, max_size=3).map(tuple),
@@ -96,10 +100,10 @@ def test_a_hold_of_somebody_else_stands_until_it_was_watched_for_its_whole_ttl()
     taken = of(hold("ada", ttl=1000))
 
     for watched_ms, stands in ((-1, True), (0, True), (999, True), (1000, False)):
-        found = record.in_way(taken, hold("bo", until=9_999_999), watched_ms)
+        found = in_way(taken, hold("bo", until=9_999_999), watched_ms)
         assert (found is not None) == stands
-    assert record.in_way(of(), hold("bo"), -1) is None
-    assert record.in_way(None, hold("bo"), -1) is None
+    assert in_way(of(), hold("bo"), -1) is None
+    assert in_way(None, hold("bo"), -1) is None
 
 
 def test_ones_own_hold_is_not_in_the_way_and_the_same_name_on_another_clone_is():
@@ -108,11 +112,11 @@ def test_ones_own_hold_is_not_in_the_way_and_the_same_name_on_another_clone_is()
     elsewhere = hold("ada", writer="agent-ada.zzzzzz")
     other_session = hold("ada", session_id="s2")
 
-    assert record.in_way(taken, hold("ada", nonce="n2"), -1) is None
+    assert in_way(taken, hold("ada", nonce="n2"), -1) is None
     for wanted in (elsewhere, other_session):
-        assert record.in_way(taken, wanted, -1) == hold("ada")
-        assert record.in_way(taken, wanted, -1, take_over=True) is None
-    assert record.in_way(taken, hold("bo"), -1, take_over=True) == hold("ada")
+        assert in_way(taken, wanted, -1) == hold("ada")
+        assert in_way(taken, wanted, -1, take_over=True) is None
+    assert in_way(taken, hold("bo"), -1, take_over=True) == hold("ada")
 
 
 def test_only_a_hold_that_conflicts_is_in_the_way_and_only_it_is_superseded():
@@ -121,17 +125,48 @@ def test_only_a_hold_that_conflicts_is_in_the_way_and_only_it_is_superseded():
     wanted = hold("cy", "n3", until=1000, resource="path:b", fence=2_000_000)
     before = of(mine, theirs)
 
-    after = record.with_hold(before, DOMAIN, wanted, id_at(1), same_resource)
+    judged = record.judge(before, wanted, lambda _: 1000, conflict=same_resource)
+    after = record.with_hold(before, DOMAIN, wanted, id_at(1), judged.gone)
 
-    assert record.in_way(before, wanted, -1, conflict=same_resource) == theirs
+    assert in_way(before, wanted, -1, conflict=same_resource) == theirs
     assert after == Record(DOMAIN, 2_000_000, id_at(1), (mine, wanted))
+
+
+def test_a_pool_has_room_until_its_places_are_taken_and_a_second_acquire_takes_a_second_one():
+    one, two = (hold(by, f"n-{by}", resource="gpu:a*2") for by in ("ada", "bo"))
+    wanted = hold("cy", "n3", resource="gpu:a*2")
+    mine = hold("ada", "n4", resource="gpu:a*2", lease_id="lease-new")
+
+    assert in_way(of(one), wanted) is None
+    assert in_way(of(one), mine) is None
+    assert in_way(of(one, two), wanted) == one
+    assert in_way(of(one, two), mine) == one
+    assert in_way(of(one), {**wanted, "resource": "gpu:a"}) == one
+    assert in_way(of(one, two), {**one, "nonce": "n5"}) is None
+
+
+def test_in_a_pool_only_what_ran_out_gives_way():
+    one, two = (hold(by, f"n-{by}", resource="gpu:a*2") for by in ("ada", "bo"))
+    wanted = hold("cy", "n3", resource="gpu:a*2")
+
+    judged = record.judge(of(one, two), wanted, lambda h: 1000 if h is one else 999)
+
+    assert judged == (None, [one], {"n-ada"})
+
+
+def test_taking_over_in_a_pool_takes_the_places_of_ones_other_sessions():
+    one, two = (hold("ada", f"n{i}", resource="gpu:a*2", lease_id=f"lease-{i}") for i in (1, 2))
+    wanted = hold("ada", "n3", resource="gpu:a*2", session_id="s2", lease_id="lease-3")
+
+    assert in_way(of(one, two), wanted) == one
+    assert record.judge(of(one, two), wanted, lambda _: -1, True) == (None, [], {"n1", "n2"})
 
 
 def test_a_renewal_replaces_the_hold_of_its_lease_and_keeps_the_fence():
     before = of(hold("ada"), fence=3_000_000, at=5)
     new = hold("ada", "n2", until=1000)
 
-    after = record.with_hold(before, DOMAIN, new, id_at(1), lambda *_: False)
+    after = record.with_hold(before, DOMAIN, new, id_at(1))
 
     assert after == Record(DOMAIN, 3_000_000, id_at(5), (new,))
 
@@ -140,7 +175,8 @@ def test_a_record_is_as_new_as_the_beginning_of_every_hold_it_had():
     """It may be released without an event, and had begun after something that ran out."""
     before = of(hold("ada", until=2000))
 
-    after = record.with_hold(before, DOMAIN, hold("bo", "n2", ttl=1000, until=3500), id_at(1))
+    new = hold("bo", "n2", ttl=1000, until=3500)
+    after = record.with_hold(before, DOMAIN, new, id_at(1), {"n1"})
 
     assert after.event_id == id_at(2500)
     assert record.without(after, {"n2"}, id_at(1)).event_id == id_at(2500)

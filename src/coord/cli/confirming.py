@@ -31,20 +31,21 @@ Make = Callable[[Desk, Mapping[str, Any], str], Written]
 class Request:
     """A hold to be confirmed.
 
-    domain: of its resource. make: see `Make`. fence: of the hold that is renewed.
+    domain: of its resource. make: see `Make`. renewed: the hold that is prolonged.
     handed_over: the lease that its holder gives up for this one.
     """
 
     def __init__(
-        self, domain: str, make: Make, *, fence: int = 0, handed_over: str = "",
-        take_over: bool = False, conflict: arbiter.Conflict = arbiter.always,
+        self, domain: str, make: Make, *, renewed: arbiter.Hold | None = None,
+        handed_over: str = "", take_over: bool = False,
+        conflict: arbiter.Conflict = arbiter.always,
     ) -> None:  # fmt: skip
-        self.domain, self.make, self.fence = domain, make, fence
+        self.domain, self.make, self.renewed = domain, make, renewed or {}
         self.handed_over, self.take_over, self.conflict = handed_over, take_over, conflict
 
 
 class Session:
-    """The clone's sync lock held, and everything pulled, to confirm holds one by one."""
+    """The clone's sync lock held, and everything pulled, to confirm holds."""
 
     def __init__(self, call: kit.Call, syncer: Syncer) -> None:
         self._call, self._syncer = call, syncer
@@ -58,22 +59,31 @@ class Session:
         syncer.save()
 
     def take(self, request: Request) -> Written:
-        """Confirm and record a hold.
-
-        Refusals: held, clock, unconfirmed, and whatever the request itself meets.
-        """
-        rehearsed, wanted = self._rehearse(request)
-        if rehearsed.is_duplicate or self._call.dry_run:
-            return rehearsed
-        won = self._confirmer.win(wanted)
-        nonce = won.hold["nonce"]
-        try:
-            written = self._record(request, won)
-        except Refusal:
-            self._confirmer.give_back(won.domain, nonce)
-            raise
-        self._confirmer.forget(nonce)
+        """Confirm and record a hold; refusals as for `take_all`."""
+        [written] = self.take_all([request])
         return written
+
+    def take_all(self, requests: Sequence[Request]) -> list[Written]:
+        """Confirm and record holds, all of them or none.
+
+        What was recorded before under its key is answered again, and nothing asked for it.
+        Refusals: held, clock, unconfirmed, and whatever the requests themselves meet.
+        """
+        rehearsed, wanted = self._rehearse(requests)
+        fresh = [place for place, one in enumerate(rehearsed) if not one.is_duplicate]
+        if not fresh or self._call.dry_run:
+            return rehearsed
+        won = self._confirmer.win([wanted[place] for place in fresh])
+        try:
+            written = self._record([requests[place] for place in fresh], won)
+        except Refusal:
+            for one in won:
+                self._confirmer.give_back(one.domain, one.hold["nonce"])
+            raise
+        for one in won:
+            self._confirmer.forget(one.hold["nonce"])
+        recorded = dict(zip(fresh, written, strict=True))
+        return [recorded.get(place, one) for place, one in enumerate(rehearsed)]
 
     def advance(self, domain: str, fence: int) -> int:
         """Raise the fence of a domain that nobody holds; answers what it was."""
@@ -81,33 +91,40 @@ class Session:
             newest = known.newest()
         return self._confirmer.advance(domain, fence, newest)
 
-    def _rehearse(self, request: Request) -> tuple[Written, holds.Wanted]:
+    def _rehearse(self, requests: Sequence[Request]) -> tuple[list[Written], list[holds.Wanted]]:
+        written, wanted = [], []
         with self._call.desk() as desk:
             desk.won = frozenset({_REHEARSED})
-            known = desk.state(holds.entity_of(request.domain)).get("fence", 0)
-            fence = request.fence or record.next_fence(known)
-            body = {"fence": fence, "confirmed": REMOTE, "nonce": _REHEARSED}
-            ahead_ms = desk.judged_at_ms + _REHEARSED_MS
-            written = request.make(desk, {**body, "expires_at_ms": ahead_ms}, "")
             newest = desk.index.newest()
-        hold = _hold_of(written.raw)
-        if request.fence:
-            hold["fence"] = request.fence
-        wanted = holds.Wanted(request.domain, hold, known, newest, request.take_over,
-                              request.conflict, request.handed_over)  # fmt: skip
+            ahead_ms = desk.judged_at_ms + _REHEARSED_MS
+            for request in requests:
+                known = desk.state(holds.entity_of(request.domain)).get("fence", 0)
+                fence = request.renewed.get("fence") or record.next_fence(known)
+                body = {"fence": fence, "confirmed": REMOTE, "nonce": _REHEARSED}
+                one = request.make(desk, {**body, "expires_at_ms": ahead_ms}, "")
+                hold = {**_hold_of(one.raw), **_lasting(request.renewed)}
+                written.append(one)
+                wanted.append(holds.Wanted(request.domain, hold, known, newest,
+                                           request.take_over, request.conflict,
+                                           request.handed_over))  # fmt: skip
         return written, wanted
 
-    def _record(self, request: Request, won: holds.Won) -> Written:
-        body = {name: won.hold[name] for name in ("fence", "expires_at_ms", "nonce")}
+    def _record(self, requests: Sequence[Request], won: Sequence[holds.Won]) -> list[Written]:
+        written = []
         with self._call.desk() as desk:
-            desk.won = frozenset({won.hold["nonce"]})
-            desk.go_past(won.after_id)
-            written = request.make(desk, {**body, "confirmed": REMOTE}, won.hold["lease_id"])
-            if clock.boot_ms() >= won.until_boot_ms:
-                text = f"the claim of {won.domain} was over before it could be recorded"
+            desk.won = frozenset(one.hold["nonce"] for one in won)
+            for request, one in zip(requests, won, strict=True):
+                desk.go_past(one.after_id)
+                told = {name: one.hold[name] for name in ("fence", "expires_at_ms", "nonce")}
+                decided = {**told, "confirmed": REMOTE}
+                written.append(request.make(desk, decided, one.hold["lease_id"]))
+            if clock.boot_ms() >= min(one.until_boot_ms for one in won):
+                domains = ", ".join(dict.fromkeys(one.domain for one in won))
+                text = f"the claim of {domains} was over before it could be recorded"
                 raise Refusal("unconfirmed", text, "try again, or with a longer --ttl")
             desk.write()
-        self._syncer.note_held(won.hold["lease_id"], won.until_boot_ms)
+        for one in won:
+            self._syncer.note_held(one.hold["lease_id"], one.until_boot_ms)
         return written
 
     def close(self) -> None:
@@ -128,7 +145,7 @@ def _hold_of(raw: Mapping[str, Any]) -> dict[str, Any]:
         "writer": raw["writer"],
         "ttl_ms": body["ttl_ms"],
     }
-    return {**hold, "shared": True} if body.get("shared") is True else hold
+    return {**hold, **{flag: True for flag in record.FLAGS if body.get(flag) is True}}
 
 
 def _sent(syncer: Syncer) -> bool:
@@ -137,6 +154,11 @@ def _sent(syncer: Syncer) -> bool:
     In an inline store plain git carries them.
     """
     return syncer.place.is_inline or syncer.push(syncer.journals)
+
+
+def _lasting(renewed: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays as it is when a hold is prolonged."""
+    return {name: renewed[name] for name in ("fence", *record.FLAGS) if name in renewed}
 
 
 @contextlib.contextmanager

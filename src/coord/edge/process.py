@@ -23,6 +23,8 @@ _FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
 # What Python ignores and a command must not find ignored.
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+# How long a helper may take to end: it may wait for a lock, or for a remote.
+_STOPS_S = 5.0
 _LOOK_S = 0.02
 _LOOKS_AFTER_KILL = 250
 
@@ -221,9 +223,16 @@ def mirror(code: int) -> int:
     return 128 - code
 
 
-def stop(pid: int) -> None:
-    """End a helper of ours and wait for it."""
+def stop(pid: int, grace_s: float = _STOPS_S) -> None:
+    """End a helper of ours and wait for it; one that hangs is killed."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            try:
+                if not select.select([handle], (), (), grace_s)[0]:
+                    os.kill(pid, signal.SIGKILL)
+            finally:
+                os.close(handle)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)

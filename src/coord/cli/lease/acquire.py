@@ -48,14 +48,14 @@ def _acquire(call: kit.Call, resources: Sequence[str], **options: Any) -> None:
 
     Prints for each its lease_id, its fence (a number that grows whenever it changes
     hands), until when, and who confirmed it: `host` means that nobody who shares this
-    .coord folder can have it too; with --confirm remote, for one resource at a time,
-    nobody in any clone who asks for that can. What I hold already is told again. --wait
-    waits in line; waiters that die leave the line, and a circle of waiters is refused.
+    .coord folder can have it too; with --confirm remote, nobody in any clone who asks for
+    that can. What I hold already is told again. --wait waits in line; waiters that die
+    leave the line, and a circle of waiters is refused.
 
     \b
     Exits: 2 a work item (wk claim takes those), or outside of the repository;
            3 no such work item; 5 somebody holds it, or waiting would never end;
-           7 the remote does not answer: it is not known to be held.
+           7 the remote does not answer: nothing is known to be held.
     Example: lease acquire 'path:src/api/**' env:staging --ttl 30m --wait 5m
     """
     request = asked(call, resources, options)
@@ -96,7 +96,7 @@ def attempt(call: kit.Call, asked: Asked) -> list[kit.Row]:
 
 def _taken(call: kit.Call, desk: Desk, named: Resource, asked: Asked, wanted: Wanted) -> kit.Row:
     if wanted.exec and named.places == 1:
-        _refuse_own(desk, named, wanted)
+        refuse_own(desk, named, wanted)
     key = call.key_of(str(named), len(asked.resources))
     held = None if key or wanted.exec else _held_already(call, desk, named, wanted)
     if held is not None:
@@ -114,20 +114,25 @@ def _taken(call: kit.Call, desk: Desk, named: Resource, asked: Asked, wanted: Wa
 
 
 def _confirmed(call: kit.Call, asked: Asked) -> list[kit.Row]:
-    if asked.wait_ms or asked.wanted.exec or len(asked.resources) > 1:
-        text = "the remote is asked for one resource at a time, without waiting or a command"
-        raise Refusal("usage", text, "lease acquire RESOURCE --confirm remote")
+    """Ask the remote for what I do not have yet."""
     from coord.cli.lease import confirm as remotely
 
-    [named] = asked.resources
+    rows: dict[Resource, kit.Row] = {}
     with call.desk() as desk:
-        held = None if call.key else _held_already(call, desk, named, asked.wanted)
-    if held is not None:
-        return [_told_again(held)]
-    return common.rows_of(call, [remotely.acquire(call, named, asked.wanted, asked.work)])
+        for named in asked.resources:
+            is_new = call.key or asked.wanted.exec
+            held = None if is_new else _held_already(call, desk, named, asked.wanted)
+            if held is not None:
+                rows[named] = _told_again(held)
+    lacking = [named for named in asked.resources if named not in rows]
+    if lacking:
+        parts = len(asked.resources)
+        written = remotely.acquire(call, lacking, asked.wanted, asked.work, parts)
+        rows.update(zip(lacking, common.rows_of(call, written), strict=True))
+    return [rows[named] for named in asked.resources]
 
 
-def _refuse_own(desk: Desk, named: Resource, wanted: Wanted) -> None:
+def refuse_own(desk: Desk, named: Resource, wanted: Wanted) -> None:
     """Refuse a command what another command of mine has: they share with nobody."""
     author = desk.author
     asking = {

@@ -77,11 +77,14 @@ def renew(call: kit.Call, targets: Sequence[str], ttl: int | None) -> None:
     Exits: 3 no such lease; 5 it is not mine, or lost to somebody else by now.
     Example: lease renew 'path:src/api/**' --ttl 1h
     """
-    here, written = [], []
+    here, remote = [], []
+    written: list[Written] = []
     for text in targets:
         confirmed = _confirmed(call, text)
-        written += [_renewed(call, hold, ttl, text, len(targets)) for hold in confirmed]
+        remote += [(hold, call.key_of(text, len(targets))) for hold in confirmed]
         here += [] if confirmed else [text]
+    if remote:
+        written += _renewed(call, remote, ttl)
     if here:
         written += call.record(lambda desk: _renewals(call, desk, here, ttl))
     common.acknowledge(call, common.rows_of(call, written), common.say_held)
@@ -99,10 +102,13 @@ def _confirmed(call: kit.Call, text: str) -> list[Hold]:
     ]
 
 
-def _renewed(call: kit.Call, hold: Hold, ttl: int | None, text: str, parts: int) -> Written:
+def _renewed(
+    call: kit.Call, keyed: Sequence[tuple[Hold, str]], ttl: int | None
+) -> Sequence[Written]:
     from coord.cli.lease import confirm as remotely
 
-    return remotely.renew(call, hold, ttl or hold["ttl_ms"], call.key_of(text, parts))
+    holds, keys = zip(*keyed, strict=True)
+    return remotely.renew(call, holds, ttl or 0, keys)
 
 
 def _renewals(

@@ -12,14 +12,16 @@ the deadline is kept on the machine's boot-time clock.
 """
 
 import contextlib
+import math
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from coord.cli import kit
+from coord.cli.exclusive import REMOTE
 from coord.cli.lease import common
 from coord.cli.lease.acquire import asked, take
 from coord.cli.span import Span
@@ -88,10 +90,21 @@ class _Run:
     ) -> None:
         self._call, self._rows, self._ttl_ms, self._grace_s = call, rows, ttl_ms, grace_s
         left_ms = min(row["expires_at_ms"] for row in rows) - clock.now_ms()
-        self._ends_at = process.boot_s() + left_ms / 1000
+        self._ends_at = min(process.boot_s() + left_ms / 1000, *self._until_s())
         self._lost = ""
         self._keeper = 0
         self._told, self._telling = os.pipe2(os.O_CLOEXEC)
+
+    def _until_s(self) -> Iterator[float]:
+        """Until when the remote's answers are good, on the boot-time clock; else never over."""
+        yield math.inf
+        for row in self._rows:
+            if row["confirmed"] == REMOTE:
+                from coord.edge.sync import kept
+
+                local, lease_id = self._call.place.local, row["lease_id"]
+                until_ms = kept.until_boot_ms(local, lease_id, clock.boot_id())
+                yield (until_ms or 0) / 1000
 
     def run(self, words: Sequence[str]) -> int:
         """Run it to its end; answers the exit status."""

@@ -125,22 +125,36 @@ class Keeping:
         """Renew all leases; False when one is lost."""
         begun_s = process.boot_s()
         try:
-            with _held_off(), self._call_now().desk() as desk:
-                for row in self._rows:
-                    state = common.state_of(desk, row)
-                    hold = arbiter.holding(domain.domain_in(state), row["lease_id"])
-                    if hold is None or not arbiter.runs(hold, desk.judged_at_ms):
-                        return self._tell_lost(f"{row['resource']} is not held by us any more")
-                    kind, refs, body = request.renew(hold, self._ttl_ms)
-                    desk.take(Draft(kind, refs, body, cause=self._call.cause))
-                desk.write()
+            with _held_off():
+                is_held = self._renew()
         except Refusal as refusal:
             if refusal.code in _LOST:
                 return self._tell_lost(refusal.message)
             self._renew_at = time.monotonic() + min(_AGAIN_S, self._third_s)
             return True
-        self._tell(f"until {begun_s + self._ttl_ms / 1000}")
-        self._renew_at = time.monotonic() + self._third_s
+        if is_held:
+            self._tell(f"until {begun_s + self._ttl_ms / 1000}")
+            self._renew_at = time.monotonic() + self._third_s
+        return is_held
+
+    def _renew(self) -> bool:
+        confirmed = []
+        with self._call_now().desk() as desk:
+            for row in self._rows:
+                state = common.state_of(desk, row)
+                hold = arbiter.holding(domain.domain_in(state), row["lease_id"])
+                if hold is None or not arbiter.runs(hold, desk.judged_at_ms):
+                    return self._tell_lost(f"{row['resource']} is not held by us any more")
+                if arbiter.is_confirmed(hold):
+                    confirmed.append(hold)
+                else:
+                    kind, refs, body = request.renew(hold, self._ttl_ms)
+                    desk.take(Draft(kind, refs, body, cause=self._call.cause))
+            desk.write()
+        if confirmed:
+            from coord.cli.lease import confirm as remotely
+
+            remotely.renew(self._call_now(), confirmed, self._ttl_ms)
         return True
 
     def _call_now(self) -> kit.Call:

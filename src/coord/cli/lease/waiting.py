@@ -1,7 +1,8 @@
 """`--wait`: in line, in the kernel, until what is asked for is free.
 
     before me in line    wait for that waiter's ticket
-    first in line        try; if it is held, wait until a lease is given back or over
+    first in line        try; if it is held, wait until a lease is given back or over;
+                         the remote wakes nobody, so it is asked again after a while
 
 A wake-up is a hint: what decides is the next try, under the store's lock.
 """
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coord.cli import kit
+from coord.cli.exclusive import REMOTE
 from coord.cli.lease import common
 from coord.cli.lease.acquire import Asked, attempt
 from coord.core import ev, resource
@@ -23,6 +25,8 @@ from coord.errors import Refusal
 
 _GIVES_BACK = ("lease.release", "lease.break")
 _WAITED_FOR = ("held", "fenced")
+# How soon the remote is asked again: at first, and at most.
+_REMOTE_S = 0.5, 8.0
 
 
 def acquired(call: kit.Call, asked: Asked) -> list[kit.Row]:
@@ -47,6 +51,7 @@ class _Waiter:
         wait_s = FOREVER_S if is_endless else asked.wait_ms / 1000
         self._ends_at = time.monotonic() + wait_s
         self._cursor: ev.Cursor = {}
+        self._asked_s = _REMOTE_S[0] / 2
 
     @property
     def _left_s(self) -> float:
@@ -99,8 +104,17 @@ class _Waiter:
         except Refusal as refusal:
             if refusal.code not in _WAITED_FOR or self._left_s <= 0:
                 raise
-            self._wait_for_change(refusal.facts.get("expires_at_ms"))
+            self._wait_for_change(self._until_ms(refusal))
         return None
+
+    def _until_ms(self, refusal: Refusal) -> int | None:
+        """When to try again, should nobody say before that something was given back."""
+        until_ms: int | None = refusal.facts.get("expires_at_ms")
+        if self._asked.wanted.confirmed != REMOTE:
+            return until_ms
+        self._asked_s = min(_REMOTE_S[1], self._asked_s * 2)
+        again_ms: int = min(int(self._asked_s * 1000), refusal.facts.get("free_in_ms", 1 << 62))
+        return clock.now_ms() + again_ms
 
     def _wait_in_line(self, number: int) -> None:
         try:

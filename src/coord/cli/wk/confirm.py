@@ -68,7 +68,7 @@ def renew(call: kit.Call, state: State, ttl_ms: int | None, key: str) -> Written
         return claim(call, state["work_id"], {}, chosen)
     make = functools.partial(_renewal, call, state, ttl_ms, key)
     with confirming.session(call) as session:
-        request = confirming.Request(held["resource"], make, fence=held["fence"])
+        request = confirming.Request(held["resource"], make, renewed=held)
         return session.take(request)
 
 

@@ -13,6 +13,8 @@ gives its record back.
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -83,24 +85,26 @@ class Confirmer:
         self._listing = dict(listing)
         seen, boot = self._syncer.kept["holds"], clock.boot_id()
         for name, commit in listing.items():
-            if name.startswith(HOLDS) and seen.get(name, [])[:2] != [commit, boot]:
-                seen[name] = [commit, boot, clock.boot_ms()]
+            before = seen.get(name, [])
+            if name.startswith(HOLDS) and before[:2] != [commit, boot]:
+                nonces = before[3] if before[1:2] == [boot] and len(before) > 3 else {}
+                seen[name] = [commit, boot, clock.boot_ms(), nonces]
 
-    def win(self, wanted: Wanted) -> Won:
-        """Swap the record of a domain, or refuse: `held`, `clock`, `unconfirmed`."""
+    def win(self, wanted: Sequence[Wanted]) -> list[Won]:
+        """Swap the records of all these domains, or refuse: `held`, `clock`, `unconfirmed`.
+
+        All are swapped or none. Several holds of one domain are taken in their order.
+        """
         began = time.monotonic()
         for _ in range(_TRIES):
-            found = self._read(wanted.domain)
-            if found is not None and wanted.handed_over:
-                given = {h["nonce"] for h in found.holds if h["lease_id"] == wanted.handed_over}
-                found = record.without(found, given, found.event_id)
-            won = self._swapped(wanted, found)
+            won = self._swapped(wanted)
             if won is not None:
                 return won
             if time.monotonic() - began > _PATIENCE_S:
                 break
             self.look()
-        text = f"the record of {wanted.domain} moved each time we asked for it"
+        domains = ", ".join(dict.fromkeys(one.domain for one in wanted))
+        text = f"the record of {domains} moved each time we asked for it"
         raise Refusal("unconfirmed", text, "try again")
 
     def advance(self, domain: str, fence: int, newest: str) -> int:
@@ -115,16 +119,48 @@ class Confirmer:
             if before >= fence:
                 return before
             after_id = max(newest, found.event_id if found else "")
-            if self._swap(Record(domain, fence, after_id)):
+            if self._swap([Record(domain, fence, after_id)]):
                 return before
             self.look()
         raise Refusal("unconfirmed", f"the record of {domain} moved each time", "try again")
 
-    def _swapped(self, wanted: Wanted, found: Record | None) -> Won | None:
+    def _swapped(self, wanted: Sequence[Wanted]) -> list[Won] | None:
         """One try; None when somebody else was faster."""
-        hold = {**wanted.hold, "nonce": Chance(f"{wanted.hold['writer']} {wanted.newest}").name(16)}
-        self._refuse_held(wanted, found)
-        past = record.rivals(found, hold, wanted.take_over, wanted.conflict)
+        records: dict[str, Record | None] = {}
+        won: list[Won] = []
+        for one in wanted:
+            if one.domain not in records:
+                records[one.domain] = self._read_for(one)
+            one_won, records[one.domain] = self._judged(one, records[one.domain])
+            won.append(one_won)
+        before_boot_ms = clock.boot_ms()
+        for one_won in won:
+            leave_note(self._local, one_won.domain, one_won.hold["nonce"])
+        if not self._swap([after for after in records.values() if after is not None]):
+            for one_won in won:
+                self.forget(one_won.hold["nonce"])
+            return None
+        return [w._replace(until_boot_ms=before_boot_ms + w.hold["ttl_ms"]) for w in won]
+
+    def _read_for(self, wanted: Wanted) -> Record | None:
+        """The record of a request's domain, without what its holder gives up for it."""
+        found = self._read(wanted.domain)
+        if found is not None and wanted.handed_over:
+            given = {h["nonce"] for h in found.holds if h["lease_id"] == wanted.handed_over}
+            found = record.without(found, given, found.event_id)
+        return found
+
+    def _judged(self, wanted: Wanted, found: Record | None) -> tuple[Won, Record]:
+        """What a swap would win, and the record then. Refusals: held, clock."""
+        chance = Chance(f"{wanted.hold['writer']} {wanted.newest} {wanted.hold['lease_id']}")
+        hold = {**wanted.hold, "nonce": chance.name(16)}
+        judged = record.judge(
+            found, hold, functools.partial(self._watched_ms, wanted.domain),
+            wanted.take_over, wanted.conflict,
+        )  # fmt: skip
+        if judged.in_way is not None:
+            raise self._held(wanted, judged.in_way)
+        past = judged.ran_out
         if found is not None and record.is_ahead(found, self._now_ms, past):
             text = f"the record of {wanted.domain} lies more than 5 minutes ahead of this clock"
             raise Refusal("clock", text, "set this machine's clock right")
@@ -134,33 +170,37 @@ class Confirmer:
         fences = (wanted.fence, found.fence if found else 0)
         hold.setdefault("fence", record.next_fence(*fences))
         hold["expires_at_ms"] = begins_ms + hold["ttl_ms"]
-        after = record.with_hold(found, wanted.domain, hold, wanted.newest or
-                                 events.first_id_at(self._now_ms), wanted.conflict)  # fmt: skip
-        before_boot_ms = clock.boot_ms()
-        leave_note(self._local, wanted.domain, hold["nonce"])
-        if not self._swap(after):
-            self.forget(hold["nonce"])
-            return None
-        until = before_boot_ms + hold["ttl_ms"]
-        return Won(wanted.domain, hold, after_id, until)
+        newest = wanted.newest or events.first_id_at(self._now_ms)
+        after = record.with_hold(found, wanted.domain, hold, newest, judged.gone)
+        return Won(wanted.domain, hold, after_id, 0), after
 
-    def _refuse_held(self, wanted: Wanted, found: Record | None) -> None:
-        watched_ms = self._watched_ms(wanted.domain)
-        hold = record.in_way(found, wanted.hold, watched_ms, wanted.take_over, wanted.conflict)
-        if hold is not None:
-            left_ms = hold["ttl_ms"] - max(0, watched_ms)
-            raise Refusal(
-                "held",
-                f"{arbiter.held_text(hold)}, confirmed by {self._target.remote}",
-                f"free when released, or once seen unchanged for {left_ms // 1000 + 1} s more",
-                holder=hold["agent_id"],
-                fence=hold["fence"],
-                expires_at_ms=hold["expires_at_ms"],
-            )
+    def _held(self, wanted: Wanted, hold: Hold) -> Refusal:
+        left_ms = hold["ttl_ms"] - max(0, self._watched_ms(wanted.domain, hold))
+        return Refusal(
+            "held",
+            f"{arbiter.held_text(hold)}, confirmed by {self._target.remote}",
+            f"free when released, or once seen unchanged for {left_ms // 1000 + 1} s more",
+            holder=hold["agent_id"],
+            fence=hold["fence"],
+            expires_at_ms=hold["expires_at_ms"],
+            free_in_ms=left_ms,
+        )
 
-    def _watched_ms(self, domain: str) -> int:
+    def _watched_ms(self, domain: str, hold: Hold) -> int:
+        """For how long this clone has seen a hold stand in its record, by its nonce."""
         seen = self._syncer.kept["holds"].get(HOLDS + record.name(domain))
-        return clock.boot_ms() - seen[2] if seen and seen[1] == clock.boot_id() else -1
+        if not seen or seen[1] != clock.boot_id():
+            return -1
+        since_ms = seen[3].get(hold["nonce"], seen[2]) if len(seen) > 3 else seen[2]
+        return clock.boot_ms() - int(since_ms)
+
+    def _note_nonces(self, found: Record) -> None:
+        """Remember since when each hold of a record has stood in it."""
+        seen = self._syncer.kept["holds"].get(HOLDS + record.name(found.domain))
+        if seen and seen[1] == clock.boot_id():
+            before = seen[3] if len(seen) > 3 else {}
+            nonces = [hold["nonce"] for hold in found.holds]
+            seen[3:] = [{nonce: before.get(nonce, seen[2]) for nonce in nonces}]
 
     def _read(self, domain: str) -> Record | None:
         """The record as the listing has it; None where there is none yet."""
@@ -181,26 +221,33 @@ class Confirmer:
             # It has moved between the listing and the fetch.
             self.look()
             return self._read(domain)
+        self._note_nonces(found)
         return found
 
-    def _swap(self, after: Record) -> bool:
-        """Replace the record of a domain, if it is still as listed."""
-        name = HOLDS + record.name(after.domain)
-        before = self._listing.get(name, "")
-        files = {_FILE: record.as_text(after).encode()}
-        commands = outgoing.commit(self._target.tracking + name, before, self._now_ms, files)
-        [commit] = self._syncer.made([*commands, MARKED])
-        ref = self._target.prefix + name
-        answer, failed = self._repository.push(self._target.remote, [(ref, before, commit)])
-        if ref in failed:
-            if is_race(failed[ref]):
-                return False
-            raise refused(self._target, failed[ref])
+    def _swap(self, afters: Sequence[Record]) -> bool:
+        """Replace the records of these domains, if all are still as listed."""
+        names = [HOLDS + record.name(after.domain) for after in afters]
+        befores = [self._listing.get(name, "") for name in names]
+        commands: list[bytes] = []
+        for after, name, before in zip(afters, names, befores, strict=True):
+            files = {_FILE: record.as_text(after).encode()}
+            ref = self._target.tracking + name
+            commands += [*outgoing.commit(ref, before, self._now_ms, files), MARKED]
+        commits = self._syncer.made(commands)
+        refs = [self._target.prefix + name for name in names]
+        moves = list(zip(refs, befores, commits, strict=True))
+        answer, failed = self._repository.push(self._target.remote, moves, atomic=len(moves) > 1)
+        if failed:
+            # All fail together; one that is refused says why, the others that it was atomic.
+            reason = next(itertools.filterfalse(is_race, failed.values()), "")
+            if reason:
+                raise refused(self._target, reason)
+            return False
         if answer.status:
             reason = unreachable(self._target, answer).message
             hint = "the next command or sync of this clone gives back what it may have won"
             raise Refusal("unconfirmed", f"not known to be held: {reason}", hint)
-        self.note({**self._listing, name: commit})
+        self.note({**self._listing, **dict(zip(names, commits, strict=True))})
         return True
 
     # What a process that has ended may have left.
@@ -227,7 +274,7 @@ class Confirmer:
         for _ in range(_TRIES):
             found = self._read(domain)
             after = self._without_ours(found) if found else None
-            if after is None or after == found or self._swap(after):
+            if after is None or after == found or self._swap([after]):
                 return True
             self.look()
         return False

@@ -8,7 +8,8 @@
     forked    journals of which the remote has other lines: [our tip, its reach]
     wounds    journals with damage, and how many places of it
     gone      journals that the remote has lost, of other clones
-    holds     records of holds: [commit, boot id, first seen, in ms of the boot-time clock]
+    holds     records of holds: [commit, boot id, first seen, in ms of the boot-time clock,
+              {nonce of a hold: first seen}]
     held      leases that were confirmed here: [boot id, until when, on that clock]
 
 A cache: without it everything is compared anew, line by line.
@@ -70,11 +71,20 @@ def is_over_here(local: str, lease_id: str, boot_id: str, boot_ms: int) -> bool:
 
     boot_ms: this machine's boot-time clock; after a restart a holder holds nothing.
     """
+    until_ms = until_boot_ms(local, lease_id, boot_id)
+    return until_ms is not None and boot_ms >= until_ms
+
+
+def until_boot_ms(local: str, lease_id: str, boot_id: str) -> int | None:
+    """Until when, on this machine's boot-time clock, a hold was confirmed for this clone.
+
+    0 for one of another boot; None for what was not confirmed here.
+    """
     for kept in _all(local).values():
         held = kept.get("held", {}).get(lease_id) if isinstance(kept, dict) else None
         if held is not None:
-            return bool(held[0] != boot_id or boot_ms >= held[1])
-    return False
+            return int(held[1]) if held[0] == boot_id else 0
+    return None
 
 
 def reached(kept: dict[str, Any]) -> dict[str, Reach]:
