@@ -105,12 +105,12 @@ def acquire(
     wanted = hold_from(event)
     if isinstance(wanted, Problem):
         return domain, wanted
-    problem = _refusal(domain, wanted, event, conflict)
+    ended = [h for h in domain["holds"] if conflict(h, wanted)]
+    problem = _refusal(domain, wanted, event, ended)
     if problem is not None:
         return refuse(domain, event), problem
     take_over = event.body.get("take_over") is True
-    kept = [h for h in domain["holds"] if not conflict(h, wanted)]
-    ended = [h for h in domain["holds"] if conflict(h, wanted)]
+    kept = [h for h in domain["holds"] if h not in ended] if ended else domain["holds"]
     lost = [h for h in ended if not same_holder(h, wanted, take_over)]
     after = {
         **domain,
@@ -134,8 +134,9 @@ def _running(holds: Sequence[Hold], event: Event) -> list[Hold]:
     return [h for h in holds if runs(h, event.time_ms)]
 
 
-def _refusal(domain: Domain, wanted: Hold, event: Event, conflict: Conflict) -> Problem | None:
-    against = [h for h in domain["holds"] if conflict(h, wanted)]
+def _refusal(
+    domain: Domain, wanted: Hold, event: Event, against: Sequence[Hold]
+) -> Problem | None:
     if is_confirmed(wanted):
         return _confirmed_refusal(domain, wanted, event, against)
     take_over = event.body.get("take_over") is True
