@@ -13,6 +13,7 @@ those of the project's issue; none is asserted, for a slow machine is no bug.
                see syncing.py
     run        asking for runs and executing them, by `--only run` or a part's name: see
                running.py
+    lease msg  holding and telling, by `--only lease` or `msg`: see holding.py
     --big      100,000 items, 1,000,000 events:
     cold       the index from nothing                             25 s, 500 MiB
     big        the hot verbs                                      2 F, 45 MiB
@@ -29,6 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import holding
 import measure
 import running
 import syncing
@@ -196,13 +198,18 @@ SMALL: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "watch": watched,
     **syncing.SMALL,
     **running.SMALL,
+    **holding.SMALL,
 }
 BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "cold": cold,
     "big": big_commands,
     **syncing.BIG,
     **running.BIG,
+    **holding.BIG,
 }
+
+
+PARTS = ("sync", "run", "lease", "msg")
 
 
 def printed(row: Row) -> str:
@@ -244,7 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--big", action="store_true", help="also 1,000,000 generated events")
     parser.add_argument("--json", action="store_true", help="JSON Lines instead of a table")
-    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG, "sync", "run"])
+    parser.add_argument("--only", default="", metavar="NAME", choices=[*SMALL, *BIG, *PARTS])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--data", type=Path, default=DATA, help="Beads items to import")
     parser.add_argument("--folder", type=Path, help="keep the stores here, to measure again")

@@ -18,6 +18,7 @@ import pytest
 from coord.core import event as events
 from tests.conftest import Runner
 
+TTL_MS = 4000
 BIN = Path(sys.executable).parent
 # Read, think, write: without a lock, increments are lost at once.
 COUNT = 'n=$(cat counter); echo "$COORD_FENCE" >> log; echo $((n + 1)) > counter'
@@ -77,7 +78,7 @@ def test_no_two_are_inside_when_holders_are_killed(
     kills = 10 if request.config.getoption("--long") else 3
     chance = random.Random(killed)
     log = run.folder / "log"
-    workers = [worker(run, n, 2 + kills, STEPS, "--ttl", "4s") for n in range(4)]
+    workers = [worker(run, n, 2 + kills, STEPS, "--ttl", f"{TTL_MS}ms") for n in range(4)]
     for _ in range(kills):
         kill_inside(log, chance, everything=killed == "everything")
     finish(workers)
@@ -112,17 +113,22 @@ def _children(pid: int) -> list[int]:
 
 
 def assert_freed_in_time(run: Runner) -> None:
-    """Between what a holder was promised and the next acquire lies no more than a TTL."""
-    freed_ms = 0
+    """What a dead holder left is taken soon after the end of what it was promised.
+
+    Nobody waits on a clock that ticks now and then: the slack is the machine's load.
+    """
+    freed_ms, waited = 0, []
     for raw in run.ok("ev", "list", "--type", "lease.*", "--limit", "0").lines:
         at_ms = events.time_of(raw["event_id"])
         if raw["type"] == "lease.acquire":
-            assert not freed_ms or at_ms - freed_ms <= 4000 + 8000
+            waited += [at_ms - freed_ms] if freed_ms else []
             freed_ms = raw["body"]["expires_at_ms"]
         elif raw["type"] == "lease.renew":
             freed_ms = raw["body"]["expires_at_ms"]
         else:
             freed_ms = at_ms
+    print(f"\nfree until taken, in ms: {sorted(waited)}")
+    assert max(waited) <= TTL_MS
 
 
 def test_a_holder_that_slept_past_its_time_is_stopped_by_its_fence(run: Runner, store: Path):
