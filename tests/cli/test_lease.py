@@ -234,6 +234,15 @@ def test_confirm_none_is_said_and_remote_refuses_rather_than_pretend(run, store)
     assert row["confirmed"] == "none"
 
 
+def test_how_long_a_lease_runs_is_a_shared_setting(run, store):
+    run.ok("ev", "config", "set", "lease.ttl_ms", "2m", as_="agent:ada")
+    held(run, "env:a")
+    run.ok("lease", "exec", "env:b", "--", "true", as_="agent:ada")
+
+    raws = run.ok("ev", "list", "--type", "lease.acquire").lines
+    assert [raw["body"]["ttl_ms"] for raw in raws] == [120_000, 120_000]
+
+
 def test_a_dry_run_prints_the_event_and_writes_nothing(run, store):
     shown = run.ok("lease", "acquire", "env:a", "--dry-run", as_="agent:ada").json
 

@@ -218,6 +218,25 @@ def test_a_command_is_ended_before_its_lease_is_when_the_remote_does_not_answer(
     assert b"could not be renewed in time" in said
 
 
+def test_check_says_held_of_what_this_host_was_promised_and_has_lost(sides):
+    """The host keeps its word to whom it told so, until that is over or given back."""
+    ada, bo = sides
+    bo.ok("lease", "acquire", "env:a")
+    ada.ok("lease", "acquire", "env:a")
+    bo.ok("lease", "release", "env:a")
+    bo.ok("ev", "sync")
+    ada.ok("ev", "sync")
+
+    told = ada("lease", "check", "env:a", as_="agent:cy")
+    refused = ada("lease", "acquire", "env:a", as_="agent:cy")
+    mine = ada("lease", "check", "env:a")
+    elsewhere = bo("lease", "check", "env:a", as_="agent:cy")
+
+    assert (told.code, told.json["promised"], told.json["agent_id"]) == (1, True, "agent:ada")
+    assert refused.code == 5
+    assert (mine.code, elsewhere.code) == (0, 0)
+
+
 def test_without_a_remote_nothing_is_confirmed(run, store):
     answer = run("lease", "acquire", "env:a", "--confirm", "remote", as_="agent:ada")
 

@@ -165,6 +165,15 @@ def test_watch_marks_what_others_sent(mail):
     assert marks == ["own", "peer"]
 
 
+def test_watch_can_be_told_to_print_what_wakes_alone(mail):
+    sent(mail, "a")
+    loud = sent(mail, "b", "--wake")
+
+    row = mail(BO, "watch", "--wake", "--since", "start", "-n", "1").json
+
+    assert (row["event_id"], row["body"]["wake"]) == (loud, True)
+
+
 def clone_of(run, tmp_path, name):
     """Another clone of the repository's remote, with a store of its own."""
     path = tmp_path / name

@@ -134,9 +134,7 @@ def _running(holds: Sequence[Hold], event: Event) -> list[Hold]:
     return [h for h in holds if runs(h, event.time_ms)]
 
 
-def _refusal(
-    domain: Domain, wanted: Hold, event: Event, against: Sequence[Hold]
-) -> Problem | None:
+def _refusal(domain: Domain, wanted: Hold, event: Event, against: Sequence[Hold]) -> Problem | None:
     if is_confirmed(wanted):
         return _confirmed_refusal(domain, wanted, event, against)
     take_over = event.body.get("take_over") is True

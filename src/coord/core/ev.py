@@ -25,7 +25,10 @@ Cursor = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a reader wants to see; an empty part wants everything."""
+    """What a reader wants to see; an empty part wants everything.
+
+    wakes: only messages that are to wake their recipients.
+    """
 
     types: tuple[str, ...] = ()
     agent_id: str = ""
@@ -35,6 +38,7 @@ class Filter:
     since_id: str = ""
     until_id: str = ""
     grep: str = ""
+    wakes: bool = False
 
     def matches(self, raw: Mapping[str, Any]) -> bool:
         """Whether an event, as parsed from its line, is wanted."""
@@ -44,6 +48,7 @@ class Filter:
             and (not self.agent_id or raw["actor"]["agent_id"] == self.agent_id)
             and self._refers(raw.get("refs") or {})
             and (not self.grep or _contains(raw, self.grep.casefold()))
+            and (not self.wakes or (raw.get("body") or {}).get("wake") is True)
         )
 
     def takes_type(self, kind: str) -> bool:

@@ -43,6 +43,12 @@ SHARED: Mapping[str, Setting] = {
         365 * 86_400_000,
         "how long a claim runs when nobody says otherwise",
     ),
+    "lease.ttl_ms": Setting(
+        900_000,
+        1000,
+        365 * 86_400_000,
+        "how long a lease runs when nobody says otherwise",
+    ),
     "msg.rate_per_minute": Setting(
         120,
         1,

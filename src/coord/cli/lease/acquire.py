@@ -33,7 +33,7 @@ def asked(
     if pools and options["shared"]:
         raise Refusal("usage", f"{pools[0]} is a pool: its places are not shared")
     wanted = Wanted(
-        ttl_ms=options["ttl"] or common.TTL_MS,
+        ttl_ms=options["ttl"] or 0,
         shared=options["shared"],
         confirmed=options["confirm"],
         take_over=options["take_over"],
@@ -85,7 +85,7 @@ def attempt(call: kit.Call, asked: Asked) -> list[kit.Row]:
         return _confirmed(call, asked)
     with call.desk() as desk:
         desk.refuse_paused()
-        wanted = asked.wanted
+        wanted = asked.wanted._replace(ttl_ms=common.ttl_ms(desk, asked.wanted.ttl_ms))
         if asked.work:
             wanted = wanted._replace(work_id=naming.work_id(desk.index, asked.work))
         rows = [_taken(call, desk, named, asked, wanted) for named in asked.resources]

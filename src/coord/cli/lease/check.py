@@ -11,7 +11,7 @@ from coord.core import arbiter, resource
 from coord.core.arbiter import Hold
 from coord.core.lease import request
 from coord.core.resource import Resource
-from coord.edge.index import Index
+from coord.edge.index import Index, holds
 from coord.errors import NO
 
 
@@ -21,8 +21,9 @@ from coord.errors import NO
 def check(call: kit.Call, resources: Sequence[str], shared: bool) -> int:
     """Say of each RESOURCE... whether it is free, mine, or held by somebody else.
 
-    Prints a line each: resource, state (free, mine, held) and the hold that decides.
-    Nothing is written. work:ID may be asked for too.
+    Prints a line each: resource, state (free, mine, held) and the hold that decides; with
+    `promised` where another clone had it first, but this host was told otherwise and keeps
+    its word. Nothing is written. work:ID may be asked for too.
 
     \b
     Exits: 1 one of them is held by somebody else; 2 outside of the repository.
@@ -43,15 +44,35 @@ def _row(
     call: kit.Call, known: Index, named: Resource, shared: bool, ignorecase: bool, now_ms: int
 ) -> dict[str, Any]:
     author = call.author
-    holds = common.running(known, named, now_ms)
+    running = common.running(known, named, now_ms)
     state, hold = request.answer(
-        holds, named, author.agent_id, author.session_id, shared, ignorecase
+        running, named, author.agent_id, author.session_id, shared, ignorecase
     )
+    promised = False
+    if state == "free":
+        promises = _promises(call, known, named, now_ms)
+        found = request.answer(
+            promises, named, author.agent_id, author.session_id, shared, ignorecase
+        )
+        promised = found[0] == "held"
+        state, hold = found if promised else (state, hold)
     row: dict[str, Any] = {"resource": str(named), "state": state}
     if hold is None:
         return row
     shown = request.row(hold, now_ms)
-    return {**row, **{"held" if k == "resource" else k: v for k, v in shown.items()}}
+    row |= {"held" if k == "resource" else k: v for k, v in shown.items()}
+    return {**row, "promised": True} if promised else row
+
+
+def _promises(call: kit.Call, known: Index, named: Resource, now_ms: int) -> list[Hold]:
+    """What this host was promised and has lost: it keeps its word until that is over."""
+    found = holds.promised(known.connection, named.domain, now_ms)
+    if not found:
+        return []
+    from coord.edge.replica import Replica
+
+    here = Replica(call.place, known.newest_known())
+    return [h for h in found if here.is_ours(h["event_id"], known.writers_of(h["event_id"]))]
 
 
 def _claim(call: kit.Call, known: Index, text: str, now_ms: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from coord.cli import kit
 from coord.cli.span import Span
-from coord.core import arbiter, resource, units
+from coord.core import arbiter, resource, settings, units
 from coord.core.arbiter import Hold
 from coord.core.draft import Draft, keyed_name, scope_of
 from coord.core.lease import request
@@ -21,7 +21,6 @@ from coord.errors import Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TTL_MS = 900_000
 FOREVER = -1
 _EVER = "for-ever"
 _LISTED = 10
@@ -30,7 +29,8 @@ _LISTED = 10
 def taking(function: F) -> F:
     """The options of a verb that acquires leases."""
     for option in reversed((
-        click.option("--ttl", type=Span(), metavar="SPAN", help="For how long; 15m by default."),
+        click.option("--ttl", type=Span(), metavar="SPAN",
+                     help="For how long; else as lease.ttl_ms says, 15m."),
         click.option("--shared", is_flag=True, help="With others who share it too."),
         click.option("--wait", metavar="[SPAN]", is_flag=False, flag_value=_EVER,
                      help="Wait until it is free, or at most so long; first come first served."),
@@ -119,6 +119,11 @@ def fresh_id(desk: Desk, key: str, named: Resource) -> str:
         name = f"lease-{desk.chance.name(8)}"
         if not holds.named(desk.index.connection, name, 1):
             return name
+
+
+def ttl_ms(known: Index | Desk, chosen: int | None) -> int:
+    """For how long a lease runs: as was said, else as the shared setting says."""
+    return chosen or int(settings.in_force(known, "lease.ttl_ms", "~"))
 
 
 def is_mine(hold: Hold, call: kit.Call) -> bool:

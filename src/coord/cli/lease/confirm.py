@@ -45,6 +45,7 @@ def _acquire(
     desk.refuse_paused()
     if wanted.exec and named.places == 1:
         refuse_own(desk, named, wanted)
+    wanted = wanted._replace(ttl_ms=common.ttl_ms(desk, wanted.ttl_ms))
     if work:
         wanted = wanted._replace(work_id=naming.work_id(desk.index, work))
     lease_id = lease_id or common.fresh_id(desk, key, named)

@@ -25,6 +25,7 @@ from coord.cli.exclusive import REMOTE
 from coord.cli.lease import common
 from coord.cli.lease.acquire import asked, take
 from coord.cli.span import Span
+from coord.core import event as events
 from coord.core.draft import Draft
 from coord.core.lease import request
 from coord.edge import clock, environment, process
@@ -68,7 +69,9 @@ def _exec(call: kit.Call, resources: Sequence[str], grace: int | None, **options
     if any(row.get("duplicate") for row in rows):
         raise Refusal("exists", "a command was run with this key before", "use another key")
     grace_s = (grace if grace is not None else 5000) / 1000
-    return _Run(call, rows, options["ttl"] or common.TTL_MS, grace_s).run(words)
+    # The hold begins with its event, at the earliest.
+    ttl_ms = min(row["expires_at_ms"] - events.time_of(row["event_id"]) for row in rows)
+    return _Run(call, rows, options["ttl"] or ttl_ms, grace_s).run(words)
 
 
 _plain = kit.command("exec", writes=True)(

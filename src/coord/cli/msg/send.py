@@ -26,7 +26,8 @@ def _content(function: F) -> F:
                      help="Whether recipients are to acknowledge it; none unless said."),
         click.option("--ack-by", metavar="TIME", help="Until when: 2h, 2026-12-24T18:00Z."),
         click.option("--expires", metavar="TIME", help="From when on nobody need read it: 1d."),
-        click.option("--wake", is_flag=True, help="Not only a note: wake the recipient."),
+        click.option("--wake", is_flag=True,
+                     help="Not only a note: msg watch --wake tells whoever wakes them."),
         click.option("--attach", multiple=True, metavar="FILE", help="May be repeated."),
     )):  # fmt: skip
         function = option(function)

@@ -1,5 +1,6 @@
 """`msg watch` and `wait`: mail as it happens, and until an answer comes."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Mapping
@@ -22,10 +23,12 @@ _BEAT_S = 60.0
 
 @kit.command("watch")
 @click.option("--thread", metavar="THREAD", help="Only what is sent in this thread.")
+@click.option("--wake", is_flag=True, help="Only what is to wake its recipients.")
 @live.options
 def watch(
     call: kit.Call,
     thread: str | None,
+    wake: bool,
     since: str | None,
     cursor_file: str | None,
     limit: int | None,
@@ -33,16 +36,17 @@ def watch(
     """Print what happens to mail, as it happens: sent, read, acked, snoozed, suppressed.
 
     Events, as in the journals, whoever they are for; what others sent has "trust":"peer".
-    recv prints one's own new messages instead.
+    recv prints one's own new messages instead. Nothing here starts an agent: whoever runs
+    them reads `msg watch --wake` and does.
 
     \b
     Exits: 3 no such thread; 130 interrupted.
     Example: msg watch --cursor-file ~/.mail-seen
     """
-    wanted = ev.Filter(types=("msg.*",))
+    wanted = ev.Filter(types=("msg.*",), wakes=wake)
     if thread:
         with call.reading() as known:
-            wanted = ev.Filter(types=("msg.*",), thread_id=common.thread_id(known, thread))
+            wanted = dataclasses.replace(wanted, thread_id=common.thread_id(known, thread))
     marked = functools.partial(_marked, naming.reader(call))
     live.events(call, since, cursor_file, limit, wanted, mark=marked)
 

@@ -15,6 +15,7 @@ Fact = tuple[str, dict[str, Any], dict[str, Any]]
 class Wanted(NamedTuple):
     """What is asked for, the same for each resource of a request.
 
+    ttl_ms: 0 where the setting decides.
     exec: for a command, which shares its hold with nobody, not even its own agent.
     """
 

@@ -2,11 +2,11 @@
 
 A waiter waits for whoever holds what it wants, and for whoever asked for that before.
 A hold belongs to every waiter of its agent and session, for such an agent does one thing
-at a time; one that a command has belongs to those inside that command alone. Pools are
-left out: one place that becomes free is enough, whoever gives it back.
+at a time; one that a command has belongs to those inside that command alone. For a pool
+one waits in vain only where whoever holds any of its places does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coord.core import globs, resource
@@ -64,10 +64,49 @@ def circle(mine: Ticket, others: Iterable[Ticket], holds: Sequence[Hold]) -> lis
     Of the waiters in a circle the youngest gives way, so that only one does.
     """
     tickets = {ticket.number: ticket for ticket in (*others, mine)}
-    path = _way_back(mine, mine, tickets, holds, {mine.number})
-    if not path or max(ticket.number for ticket, _ in path) != mine.number:
+    inside = _waited_for(_in_vain(tickets, holds), holds)
+    if max(inside, default=0) != mine.number:
         return []
+    path = _way_back(mine, mine, inside, holds, {mine.number})
+    if not path:
+        # Between two circles: each waiter with one that it waits for.
+        path = [(one, next(_waits_for(one, inside, holds))[1]) for one in inside.values()]
     return [f"{ticket.agent_id} waits for {what}" for ticket, what in path]
+
+
+def _in_vain(tickets: Mapping[int, Ticket], holds: Sequence[Hold]) -> dict[int, Ticket]:
+    """Those who would wait for ever although all others go on and give back."""
+    found = dict(tickets)
+    while True:
+        rest = {n: t for n, t in found.items() if _is_stuck(t, found, holds)}
+        if len(rest) == len(found):
+            return found
+        found = rest
+
+
+def _is_stuck(at: Ticket, stuck: Mapping[int, Ticket], holds: Sequence[Hold]) -> bool:
+    """Whether a waiter cannot be granted all it wants while these give nothing back."""
+    if any(goes_first(other, at) for other in stuck.values()):
+        return True
+    for text in at.wants:
+        kept = [
+            hold
+            for hold in holds
+            if _blocks(hold, at, text) and any(_has(other, at, hold) for other in stuck.values())
+        ]
+        if kept and len(kept) >= min(map(_places, (text, *(hold["resource"] for hold in kept)))):
+            return True
+    return False
+
+
+def _waited_for(stuck: dict[int, Ticket], holds: Sequence[Hold]) -> dict[int, Ticket]:
+    """Those of them for whom one of them waits: the others only stand behind a circle."""
+    found = stuck
+    while True:
+        awaited = {o.number for t in found.values() for o, _ in _waits_for(t, found, holds)}
+        if awaited == found.keys():
+            return found
+        found = {number: found[number] for number in awaited}
 
 
 def _way_back(
@@ -86,8 +125,8 @@ def _way_back(
 
 def _waits_for(
     at: Ticket, tickets: Mapping[int, Ticket], holds: Sequence[Hold]
-) -> Iterable[tuple[Ticket, str]]:
-    blocking = [hold for hold in holds if _blocks(hold, at)]
+) -> Iterator[tuple[Ticket, str]]:
+    blocking = [hold for hold in holds if any(_blocks(hold, at, text) for text in at.wants)]
     for other in tickets.values():
         for hold in blocking:
             if _has(other, at, hold):
@@ -97,22 +136,23 @@ def _waits_for(
             yield other, f"{', '.join(at.wants)}, which {other.agent_id} asked for before"
 
 
-def _blocks(hold: Hold, at: Ticket) -> bool:
+def _blocks(hold: Hold, at: Ticket, text: str) -> bool:
+    """Whether a hold takes what a waiter wants, or a place of it."""
+    if resource.domain_of(hold["resource"]) != resource.domain_of(text):
+        return False
     if hold.get("shared") is True and at.shared:
         return False
+    if _places(text) > 1 or _places(hold["resource"]) > 1:
+        return True
     ours = (hold["agent_id"], hold["session_id"]) == at.holder
     if ours and not (at.exec and hold.get("exec") is True):
         return False
-    return any(_is_wanted(hold, text, at.ignorecase) for text in at.wants)
+    return domain.meet(hold, text, at.ignorecase)
 
 
-def _is_wanted(hold: Hold, text: str, ignorecase: bool) -> bool:
-    for named in (text, hold["resource"]):
-        read = resource.read(named)
-        if read is None or read.places > 1:
-            return False
-    same = resource.domain_of(hold["resource"]) == resource.domain_of(text)
-    return same and domain.meet(hold, text, ignorecase)
+def _places(text: str) -> int:
+    found = resource.read(text)
+    return found.places if found else 1
 
 
 def _has(ticket: Ticket, at: Ticket, hold: Hold) -> bool:

@@ -109,6 +109,13 @@ def lost_of(sql: sqlite3.Connection, agent_id: str, now_ms: int) -> list[dict[st
     return _read(sql.execute(query, (now_ms, agent_id)))
 
 
+def promised(sql: sqlite3.Connection, domain: str, now_ms: int) -> list[dict[str, Any]]:
+    """The promises in a domain that are not over, whoever's and of whichever store."""
+    query = "SELECT hold FROM hold WHERE lost = 1 AND until_ms > ? AND e = "
+    query += "(SELECT e FROM entity WHERE name = ?)"
+    return _read(sql.execute(query, (now_ms, f"lease/{domain}")))
+
+
 def claims(sql: sqlite3.Connection, now_ms: int) -> list[dict[str, Any]]:
     """The running claims of work items, as holds."""
     found = []
