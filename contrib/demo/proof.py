@@ -43,9 +43,9 @@ def ledger(scratch: Scratch) -> list[tuple[str, str]]:
     return [(agent, item) for agent, _, item in (line.partition(" ") for line in lines)]
 
 
-def events(scratch: Scratch) -> Iterator[dict[str, Any]]:
-    """Every event about work items, from the bare files."""
-    for segment in sorted((scratch.main / ".coord" / "wk").glob("*.jsonl")):
+def events(scratch: Scratch, tool: str = "wk") -> Iterator[dict[str, Any]]:
+    """Every event of a tool, about work items unless said, from the bare files."""
+    for segment in sorted((scratch.main / ".coord" / tool).glob("*.jsonl")):
         for line in segment.read_text(encoding="utf-8").splitlines():
             yield json.loads(line)
 
@@ -90,7 +90,37 @@ def prove(scratch: Scratch, before: set[str], agents: Iterable[str]) -> list[Che
             tuple(sorted((before - worked) ^ left)),
         ),
         Check("nothing that is left is ready", tuple(sorted(ready))),
+        *executed(scratch, done),
         *(between_clones(scratch) if scratch.has_remote else ()),
+    ]
+
+
+def executed(scratch: Scratch, done: list[tuple[str, str]]) -> list[Check]:
+    """What must be true of the runs that did the work."""
+    asked = {}
+    ended = set()
+    for event in events(scratch, "run"):
+        if event["type"] == "run.requested":
+            asked[event["refs"]["run_id"]] = event["actor"]["agent_id"], event["body"]["title"]
+        elif event["type"] == "run.completed" and event["body"]["outcome"] == "succeeded":
+            ended.add(event["refs"]["run_id"])
+    good = [asked[run_id] for run_id in sorted(ended)]
+    leased = [
+        event["actor"]["agent_id"]
+        for event in events(scratch, "lease")
+        if event["type"] == "lease.acquire" and event["refs"]["resource"].startswith("path:")
+    ]
+    unequal = collections.Counter(leased)
+    unequal.subtract(agent for agent, _ in done)
+    return [
+        Check(
+            f"{len(good)} runs succeeded, one for each of them, by the same agents",
+            repeated(good) + differing(good, done),
+        ),
+        Check(
+            f"{len(leased)} leases of paths were held for them, one each",
+            tuple(sorted(agent for agent, count in unequal.items() if count)),
+        ),
     ]
 
 

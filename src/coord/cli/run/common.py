@@ -42,6 +42,8 @@ def bounds(function: F) -> F:
                      help="How long after TERM comes KILL; 5s by default."),
         click.option("--env", multiple=True, metavar="NAME=VALUE",
                      help="A variable of its own, kept in the journal: no place for secrets."),
+        click.option("--lock", "locks", multiple=True, metavar="RESOURCE",
+                     help="Lease it while the command runs, and start only once it is free."),
         click.option("--title", metavar="TEXT", help="What it is, for people."),
     )):  # fmt: skip
         function = option(function)
@@ -97,6 +99,23 @@ def command_in(shell: str | None) -> dict[str, Any]:
     if shell is not None:
         return {"shell": shell}
     return {"argv": given} if given else {}
+
+
+def locks_of(call: kit.Call, options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The resources that `--lock` names, paths from the top of the tree.
+
+    Refusals: usage.
+    """
+    from coord.core import resource
+    from coord.edge.paths import Tree
+
+    found = []
+    for text in dict.fromkeys(options["locks"]):
+        read = resource.parse(text)
+        if read.is_path:
+            read = read._replace(name=Tree(call.place, os.getcwd()).glob(read.name))
+        found.append(str(read))
+    return {"locks": found} if found else {}
 
 
 def place_of(call: kit.Call) -> dict[str, str]:

@@ -13,7 +13,7 @@ import click
 from coord.cli import kit
 from coord.cli.run import cancel, common
 from coord.cli.run.logs import looked_at
-from coord.cli.run.worker import Worker
+from coord.cli.run.worker import HEARD, Worker
 from coord.core.problem import State
 from coord.core.run import outcome
 from coord.core.run import request as facts
@@ -42,7 +42,7 @@ def _exec(call: kit.Call, shell: str | None, **options: Any) -> int:
     body = common.command_in(shell)
     if not body:
         raise Refusal("usage", "there is nothing to execute", "give words after --, or --shell")
-    body |= {**common.place_of(call), **common.spec_of(options)}
+    body |= {**common.place_of(call), **common.spec_of(options), **common.locks_of(call, options)}
     if call.dry_run:
         with call.desk() as desk:
             call.acknowledge([desk.take(_draft(call, desk, body))], str)
@@ -81,7 +81,7 @@ class _Executing:
         return self._answered(state)
 
     def _to_the_end(self) -> State:
-        with Wake([os.path.join(self._call.place.store, "run")]) as wake:
+        with Wake([os.path.join(self._call.place.store, tool) for tool in HEARD]) as wake:
             self._worker.look(self._begin)
             while True:
                 state = looked_at(self._call, self._run_id)
@@ -92,6 +92,8 @@ class _Executing:
                 if state["status"] == "queued":
                     # Its worker, which is us, could not start it: once more.
                     self._worker.look(self._again)
+                    if looked_at(self._call, self._run_id)["status"] == "queued":
+                        wake.wait(self._worker.descriptors, self._worker.wait_s())
                 elif attempts > self._attempt:
                     self._attempt = attempts
                     self._follow(self._folder(state))

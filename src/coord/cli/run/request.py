@@ -71,7 +71,7 @@ def _request(
     It runs in the folder that we stand in, taken from the top of the worker's working
     tree, with what it prints kept in a log. When it has ended, what it has left behind is
     ended too. With - it reads JSON Lines from stdin, one request a line: argv or shell,
-    cwd, env, requires, group, priority, after, not_before_ms, expires_at_ms, timeouts,
+    cwd, env, requires, locks, group, priority, after, not_before_ms, expires_at_ms, timeouts,
     retry, crash_max, idempotent, grace_ms, stdin, title.
 
     With --cron or --every it is a schedule: each tick becomes a run of its own, once in the
@@ -94,6 +94,7 @@ def _request(
     if not body:
         raise Refusal("usage", "there is nothing to execute", "give words after --, or --shell")
     body |= {**common.place_of(call), **common.spec_of(options), **_timing(call, options)}
+    body |= common.locks_of(call, options)
     body |= {**_schedule(call, options), **_dedupe(options)}
     written = call.record(lambda desk: _drafts(call, desk, body, options["after"]))
     asked = [one for one in written if one.raw["type"] == "run.requested"]

@@ -29,15 +29,15 @@ from coord.core.run import life, outcome, ready, recovery, wanted
 from coord.core.run import request as facts
 from coord.core.run.around import Around
 from coord.edge import clock, environment, replica
-from coord.edge.index import Index, runs
+from coord.edge.index import Index, holds, runs
 from coord.edge.paths import Tree
 from coord.edge.run import launch, nursery, shim, spool
 from coord.edge.writing import Desk
 from coord.errors import Refusal
 
 _PAGE = 50
-# Journals whose events may let a run start or end: of runs, and of agents.
-HEARD = ("run", "ev")
+# Journals whose events may let a run start or end: of runs, agents and leases.
+HEARD = ("run", "ev", "lease")
 # How long looks that ask about our own shims alone may follow one another.
 _NARROW_S = 1.0
 # How soon an attempt is looked at again whose shim has not said yet that it begins.
@@ -88,6 +88,8 @@ class Worker:
         self._next_ms: int | None = None
         self._tick_ms: int | None = None
         self._is_soon = False
+        # Whether a run that we could claim waits for somebody's lease.
+        self._waits_for_lease = False
         # The journals as they were when we last read them, with what we have written since.
         self._seen: Sizes = []
         self._whole_look_at = 0.0
@@ -185,6 +187,8 @@ class Worker:
         """When to look again, though nobody writes."""
         self._tick_ms = self.ticker.next_ms(known) if self.ticker else None
         found = [self._tick_ms, runs.next_boundary(known.connection, now_ms)]
+        if self._waits_for_lease:
+            found.append(holds.next_end(known.connection, now_ms))
         self._next_ms = min((at_ms for at_ms in found if at_ms is not None), default=None)
 
     def fires(self) -> bool:
@@ -335,6 +339,7 @@ class Worker:
             ended += self._judged(desk, run_id, [], can_start=False)
         if chosen is None and not self.takes_queue:
             return
+        self._waits_for_lease = False
         candidates = self._candidates(desk) if chosen is None else iter(chosen)
         while self.running + len(taken) < self._at_once and self.claims_left != 0:
             candidate = next(candidates, None)
@@ -366,6 +371,8 @@ class Worker:
         verdict = ready.judge(state, desk.judged_at_ms, Around(desk), self._labels)
         if verdict.what == ready.START and can_start:
             self._take(desk, state, taken)
+        elif any(reason.code == ready.LOCKS for reason in verdict.reasons):
+            self._waits_for_lease = True
         elif verdict.what in (ready.SKIP, ready.EXPIRE):
             how = outcome.SKIPPED if verdict.what == ready.SKIP else outcome.EXPIRED
             fact = facts.ended_unstarted(state, how, verdict.reasons[0].text)
@@ -395,7 +402,7 @@ class Worker:
         told = {
             "run_id": state["run_id"],
             **{name: attempt[name] for name in ("attempt", "lease_id", "fence", "claimed_at_ms")},
-            "words": wanted.words_of(spec),
+            "words": wanted.locked(spec, launch.words_of("lease")),
             "cwd": os.path.join(self._top, spec.get("cwd", "")),
             "timeouts": spec.get("timeouts", {}),
             "grace_ms": spec.get("grace_ms", wanted.DEFAULT_GRACE_MS),

@@ -30,7 +30,7 @@ from typing import Any
 from coord.core import arbiter
 from coord.core.event import Event, is_integer
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
-from coord.core.run import outcome, wanted
+from coord.core.run import outcome, steps, wanted
 
 QUEUED, CLAIMED, STARTED, CANCELLING, DONE = "queued claimed started cancelling done".split()
 SCHEDULED = "scheduled"
@@ -43,6 +43,7 @@ TRANSITIONS: Mapping[str, tuple[str, ...]] = {
     "run.started": (CLAIMED, CANCELLING),
     "run.completed": (QUEUED, *OPEN),
     "run.cancelled": (SCHEDULED, QUEUED, *OPEN),
+    "run.step": (QUEUED, *OPEN, DONE),
 }
 # Where each may lead; which of them is decided by its step.
 LEADS_TO: Mapping[str, str] = {
@@ -52,6 +53,7 @@ LEADS_TO: Mapping[str, str] = {
     "run.started": "started, or cancelling as before",
     "run.completed": "done, or queued for another attempt",
     "run.cancelled": "done when queued or scheduled, else cancelling",
+    "run.step": "the same",
 }
 _LATE = 20
 # What of a completion the attempt keeps.
@@ -202,6 +204,15 @@ def _cancelled(state: State, event: Event) -> Patch | Problem:
     return {"cancel": asked, "status": CANCELLING}
 
 
+def _stepped(state: State, event: Event) -> Patch | Problem:
+    """Steps of an attempt carry its fence; what is told of them afterwards is of the run."""
+    if event.body.get("phase") in steps.OF_ATTEMPT or "lease_id" in event.refs:
+        late = _lateness(state, event)
+        if late is not None:
+            return late
+    return steps.taken(state, event, is_open=open_attempt(state) is not None)
+
+
 def place_in(state: Mapping[str, Any], group: str) -> int:
     """The limit that a run says which takes a place in a group; 0 when it takes none."""
     named = state["spec"].get("group", {})
@@ -221,6 +232,7 @@ _STEPS: Mapping[str, Step] = {
     "run.started": _started,
     "run.completed": _completed,
     "run.cancelled": _cancelled,
+    "run.step": _stepped,
 }
 # Those that one attempt writes; a completion of a queued run has none.
 _OF_ATTEMPT = frozenset({"run.renewed", "run.started", "run.completed"})
@@ -268,7 +280,7 @@ def _lateness(state: State, event: Event) -> Patch | None:
 def _kept(state: State, event: Event) -> Patch:
     entry: dict[str, Any] = {
         "event_id": event.event_id, "type": event.type, "agent_id": event.agent_id,
-        **{name: event.body[name] for name in ("attempt", *_TOLD) if name in event.body},
+        **{name: event.body[name] for name in ("attempt", "phase", "name", *_TOLD) if name in event.body},
     }  # fmt: skip
     problem = Problem(event.event_id, "fenced", f"{_text(state)}; this is of another attempt")
     return {"late": [*state.get("late", ()), entry][-_LATE:], NOTE: problem}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from coord.core import units
 from coord.core.run import life, outcome
 
+LOCKS = "locks"
 START, WAIT, SKIP, EXPIRE = "start wait skip expire".split()
 
 
@@ -26,6 +27,9 @@ class Known(Protocol):
 
     def taken_in(self, group: str) -> Sequence[int]:
         """The limits that the runs say which take a place in this group now."""
+
+    def lock_in_way(self, named: str, agent_id: str, now_ms: int) -> str:
+        """Who holds what an agent's command needs for itself, as a sentence; "" for nobody."""
 
     def pause_of(self, agent_id: str) -> Mapping[str, Any] | None:
         """What pauses an agent now, {by, why}; None when nothing does."""
@@ -63,6 +67,7 @@ def judge(
         return Verdict(SKIP, never)
     reasons = [found for found in after if found]
     reasons += [*_not_yet(state, now_ms), *_crowded(spec, known), *_unfit(spec, labels)]
+    reasons += _locked(state, now_ms, known)
     pause = known.pause_of(state["requested_by"])
     if pause is not None:
         text = f"{state['requested_by']} was paused by {pause['by']}: {pause['why']}"
@@ -109,6 +114,13 @@ def _crowded(spec: Mapping[str, Any], known: Known) -> Iterable[Reason]:
     limit = min([group["limit"], *taken])
     if len(taken) >= limit:
         yield Reason("group", f"{len(taken)} of {limit} of group {group['name']} run")
+
+
+def _locked(state: Mapping[str, Any], now_ms: int, known: Known) -> Iterable[Reason]:
+    for named in state["spec"].get("locks", ()):
+        text = known.lock_in_way(named, state["requested_by"], now_ms)
+        if text:
+            yield Reason(LOCKS, text)
 
 
 def _unfit(spec: Mapping[str, Any], labels: Iterable[str] | None) -> Iterable[Reason]:

@@ -14,6 +14,7 @@
     crash_max        how many attempts may be lost
     idempotent       whether it may be executed again when nobody knows how it ended
     grace_ms         how long after TERM comes KILL
+    locks            resources that are leased while it runs, in the name of who asks
     store            names the store that asks, which alone executes it
     schedule         {cron, tz} or {every_ms}; catch_up; confirmed: host, for the store that
                      asks alone, or remote: each tick is fired once by whatever clone
@@ -26,15 +27,19 @@
 A field that is left out has no bound, or its default.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coord.core import resource
 from coord.core.event import is_integer
 from coord.core.run import outcome, schedule
 
 ON = ("ok", "any", "failed")
 DEFAULT_PRIORITY = 2
 DEFAULT_GRACE_MS = 5000
+# Renewed while the command lives; after a kill -9 of everything it is free as soon as that.
+LOCK_TTL = "1m"
 JOIN, REPLACE, REFUSE = POLICIES = ("join", "replace", "refuse")
 SPANS = ("queue_ms", "start_ms", "idle_ms", "wall_ms")
 
@@ -77,6 +82,13 @@ def _is_group(value: object) -> bool:
 
 def _is_priority(value: object) -> bool:
     return is_integer(value) and value <= 4
+
+
+def _are_locks(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    found = [resource.read(text) if isinstance(text, str) else None for text in value]
+    return all(one is not None and one.kind != resource.WORK for one in found)
 
 
 def _are_after(value: object) -> bool:
@@ -122,6 +134,7 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "env": (_is_env, "an object of texts"),
     "requires": (_are_labels, "a list of labels"),
     "group": (_is_group, "an object {name, limit}"),
+    "locks": (_are_locks, "a list of resources kind:name that can be leased"),
     "priority": (_is_priority, "an integer from 0 to 4"),
     "after": (_are_after, f"a list of {{run_id, on}} with on one of {', '.join(ON)}"),
     "not_before_ms": (is_integer, "an instant"),
@@ -153,6 +166,19 @@ def fault_in(body: Mapping[str, Any]) -> str:
 def words_of(spec: Mapping[str, Any]) -> list[str]:
     """What is executed."""
     return list(spec["argv"]) if "argv" in spec else ["/bin/sh", "-c", spec["shell"]]
+
+
+def locked(spec: Mapping[str, Any], lease: Sequence[str]) -> list[str]:
+    """What is executed, under the leases that the request names.
+
+    lease: the words that start that tool. The command begins once all of them are its own.
+    """
+    words = words_of(spec)
+    if not spec.get("locks"):
+        return words
+    # A leading slash is the top of the tree, whatever folder the command begins in.
+    named = [re.sub("^path:", "path:/", text) for text in spec["locks"]]
+    return [*lease, "exec", *named, "--wait", "--ttl", LOCK_TTL, "--", *words]
 
 
 def shown(spec: Mapping[str, Any]) -> str:

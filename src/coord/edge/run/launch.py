@@ -2,10 +2,16 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from coord.edge.run import shim
+
+
+def words_of(tool: str) -> list[str]:
+    """The words that start one of our own tools, whatever the search path says."""
+    return [sys.executable, "-c", f"from coord.cli.{tool} import main; main()"]
 
 
 def launch(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[str, str]) -> int:
