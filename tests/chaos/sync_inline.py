@@ -154,16 +154,18 @@ class Inline:
             lock = clone.folder / ".git" / name
             self.counts["stale locks"] += lock.exists()
             lock.unlink(missing_ok=True)
-        for what, left in _LEFT_HALFWAY.items():
-            # What a full disk has stopped is given up by its user, and tried again.
-            if (clone.folder / ".git" / left).exists():
-                self._git(clone, what, "--abort")
         self._git(clone, "add", "--all", ".coord")
         self._git(clone, "commit", "--quiet", "-m", "work")
         return not clone.do("git", "status", "--porcelain", "--", ".coord").out
 
     def _tidy(self, clone: Clone) -> None:
-        """Give up what a full disk has left of a checkout; all was committed before it."""
+        """Give up what a full disk has stopped; all was committed before, and nobody is inside.
+
+        Left for later, an abort would take away what is appended until then.
+        """
+        for what, left in _LEFT_HALFWAY.items():
+            if (clone.folder / ".git" / left).exists():
+                self._git(clone, what, "--abort")
         if clone.do("git", "status", "--porcelain", "--", ".coord").out:
             clone.do("git", "reset", "--quiet", "--hard")
             clone.do("git", "clean", "--quiet", "-fd", ".coord")
