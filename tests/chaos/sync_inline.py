@@ -156,7 +156,9 @@ class Inline:
             lock.unlink(missing_ok=True)
         self._git(clone, "add", "--all", ".coord")
         self._git(clone, "commit", "--quiet", "-m", "work")
-        return not clone.do("git", "status", "--porcelain", "--", ".coord").out
+        # On a full disk git fails to say what there is.
+        said = clone.do("git", "status", "--porcelain", "--", ".coord")
+        return said.code == 0 and not said.out
 
     def _tidy(self, clone: Clone) -> None:
         """Give up what a full disk has stopped; all was committed before, and nobody is inside.
