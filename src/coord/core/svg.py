@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 Edge = tuple[str, str, str]
 # The lines of a box: its name, and what it is called.
 Label = Sequence[str]
+# Where a box leads and its class, both as they stand in an attribute.
+Inside = tuple[str, str]
 
 WIDTH, HEIGHT = 220, 44
 _ACROSS, _DOWN, _MARGIN = 70, 16, 12
@@ -26,8 +28,16 @@ _STYLE = (
 )
 
 
-def drawn(nodes: Mapping[str, Label], edges: Sequence[Edge], title: str) -> Iterator[str]:
-    """The lines of the file. nodes: every end of an edge, with its label."""
+def drawn(
+    nodes: Mapping[str, Label],
+    edges: Sequence[Edge],
+    title: str,
+    inside: Mapping[str, Inside] | None = None,
+) -> Iterator[str]:
+    """The lines of the file. nodes: every end of an edge, with its label.
+
+    inside: for a picture within a page, which brings the style: where each box leads.
+    """
     back = _back_edges(nodes, edges)
     layers = _ordered(_layers(nodes, edges, back), edges)
     place = {
@@ -41,7 +51,8 @@ def drawn(nodes: Mapping[str, Label], edges: Sequence[Edge], title: str) -> Iter
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" role="img">'
     )
-    yield f"<title>{escaped(title)}</title><style>{_STYLE}</style>"
+    style = "" if inside is not None else f"<style>{_STYLE}</style>"
+    yield f"<title>{escaped(title)}</title>{style}"
     yield (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8"'
         ' markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
@@ -49,7 +60,10 @@ def drawn(nodes: Mapping[str, Label], edges: Sequence[Edge], title: str) -> Iter
     for number, (one, other, said) in enumerate(edges):
         yield _arrow(place[one], place[other], one, other, said, number in back)
     for name, (x, y) in place.items():
+        href, kind = (inside or {}).get(name, ("", ""))
+        yield f'<a href="{href}" class="{kind}">' if href else ""
         yield from _box(nodes[name], x, y)
+        yield "</a>" if href else ""
     yield "</svg>"
 
 

@@ -22,6 +22,7 @@ from coord.errors import Refusal
 
 FOLDER = ".coord"
 LOCK_WAIT_S = 60.0
+_LOOK_S = 0.005
 INLINE_MARK = ".gitattributes"
 # In `local/`: notes of holds that the remote was asked for (see `edge.sync.holds`).
 CONFIRMING = "confirming"
@@ -177,7 +178,7 @@ def locked(path: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
 
 
 def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
-    """Take a `flock`, waiting at most `wait_s` seconds (main thread only)."""
+    """Take a `flock`, waiting at most `wait_s` seconds: in the kernel on the main thread."""
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
         return
@@ -185,17 +186,38 @@ def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
         pass
 
     import signal
+    import threading
 
+    if threading.current_thread() is not threading.main_thread():
+        # No signal reaches another thread, so it has to look again and again.
+        _flock_by_looking(descriptor, mode, wait_s, path)
+        return
     before = signal.signal(signal.SIGALRM, _deadline)
     signal.setitimer(signal.ITIMER_REAL, wait_s)
     try:
         fcntl.flock(descriptor, mode)
     except _Deadline:
-        text = f"{path} stayed locked for {wait_s:.0f} s"
-        raise Refusal("busy", text, "another process holds it: try again") from None
+        raise _stayed_locked(path, wait_s) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _flock_by_looking(descriptor: int, mode: int, wait_s: float, path: str) -> None:
+    ends_at = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= ends_at:
+                raise _stayed_locked(path, wait_s) from None
+            time.sleep(_LOOK_S)
+
+
+def _stayed_locked(path: str, wait_s: float) -> Refusal:
+    text = f"{path} stayed locked for {wait_s:.0f} s"
+    return Refusal("busy", text, "another process holds it: try again")
 
 
 class _Deadline(Exception):

@@ -20,6 +20,8 @@ _VERBS = {
     "materialize": "coord.cli.ev.materialize:materialize",
     "diff": "coord.cli.ev.materialize:diff",
     "export": "coord.cli.ev.export:export",
+    "report": "coord.cli.ev.report:report",
+    "serve": "coord.cli.ev.serve:serve",
     "hook": "coord.cli.ev.hook:hook",
     "agent": "coord.cli.ev.agent:agent",
     "config": "coord.cli.ev.config:config",

@@ -52,14 +52,14 @@ def _block(
     for row in rows:
         yield f"{row['work_id']} P{row['priority']}", "bold"
         yield f"  {row['title']}", ""
-        note = _note(row, now_ms)
-        if note:
-            yield f"  {note}", _STYLES.get(name, "dim")
+        said = note(row, now_ms)
+        if said:
+            yield f"  {said}", _STYLES.get(name, "dim")
     if total > len(rows):
         yield f"… and {total - len(rows)} more", "dim"
 
 
-def _note(row: Row, now_ms: int) -> str:
+def note(row: Row, now_ms: int) -> str:
     """Who holds an item and how long, what it waits for, or how it ended."""
     if "claim" in row:
         left = units.show_age(row["claim"]["expires_at_ms"] - now_ms)

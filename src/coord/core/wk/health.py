@@ -60,12 +60,27 @@ def unreachable(needs: graph.Needs) -> dict[str, str]:
     """The items that no order of work comes to, each with the reason."""
     found: dict[str, str] = {}
     waiters = graph.turned(needs)
+    reached: set[str] = set()
     for circle in view.cycles(needs):
         others = len(circle) - 1
         for work_id in circle:
             found[work_id] = f"it needs itself, over {others} other{'s' * (others > 1)}"
-        for work_id in sorted(graph.reached(circle[0], waiters) - set(circle)):
+        for work_id in sorted(_reached_anew(circle, waiters, reached) - set(circle)):
             found.setdefault(work_id, f"it waits for {circle[0]}, which needs itself")
+    return found
+
+
+def _reached_anew(start: Iterable[str], follow: graph.Needs, reached: set[str]) -> set[str]:
+    """What is reached from here and was not before; each item is looked at once in all."""
+    found: set[str] = set()
+    waiting = [work_id for work_id in start if work_id not in reached]
+    reached.update(waiting)
+    while waiting:
+        here = waiting.pop()
+        found.add(here)
+        new = [other for other in follow.get(here, ()) if other not in reached]
+        reached.update(new)
+        waiting.extend(new)
     return found
 
 

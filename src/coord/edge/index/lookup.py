@@ -274,6 +274,11 @@ class Lookup:
         )
         return [row[0] for row in rows]
 
+    def count_from(self, event_id: str) -> int:
+        """How many events there are from this id on."""
+        row = self.connection.execute("SELECT count(*) FROM event WHERE id >= ?", (event_id,))
+        return int(row.fetchone()[0])
+
     def select(self, wanted: "ev.Filter", limit: int) -> list[Mapping[str, Any]]:
         """The newest events that a filter takes, oldest first; all with limit -1."""
         conditions, values = self._conditions(wanted)
