@@ -77,6 +77,9 @@ def test_the_list_of_verbs_tells_each_in_a_whole_sentence(run: Runner, tool: str
     ("words", "guess"),
     [("wk help clam", "did you mean claim?"), ("wk help lease", "did you mean leases"),
      ("wk clam", "did you mean claim?"), ("ev tali", "did you mean tail?"),
+     ("wk done", "did you mean close?"), ("wk new", "did you mean create?"),
+     ("lease lock", "did you mean acquire?"), ("msg mail", "did you mean send"),
+     ("run kill", "did you mean cancel?"), ("wk dep zzz", "wk dep --help"),
      ("wk help zzzz", "wk help lists them")],
 )  # fmt: skip
 def test_a_mistyped_verb_or_topic_gets_a_guess(run: Runner, words: str, guess: str):

@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,28 @@ def test_a_chain_longer_than_the_stack_is_found():
 
     assert graph.longest_chain(needs) == names
     assert graph.waiting_for({"b": ["a"], "c": ["b"]}) == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reasons"),
+    [
+        ("ba", {"a": "closing it makes b ready, number 1 of 2 in the longest chain"}),
+        ("ba ca", {"a": "closing it makes b and c ready, number 1 of 2 in the longest chain"}),
+        ("ba cb", {"a": "closing it makes b ready, 2 wait for it in the end,"
+                        " number 1 of 3 in the longest chain",
+                   "c": "nothing waits for it, number 3 of 3 in the longest chain"}),
+        ("ca cb", {"b": "c needs more than it"}),
+        ("ba ca da ea fa", {"a": "closing it makes b, c, d and 2 more ready,"
+                                 " number 1 of 2 in the longest chain"}),
+        ("ba cb bc", {"b": "closing it makes c ready, number 2 of 3 in the longest chain"}),
+    ],
+)  # fmt: skip
+def test_the_reason_says_what_an_item_frees_and_where_it_stands(pairs, reasons):
+    needs = graph.needs_of(tuple(pair) for pair in pairs.split())
+
+    told = [*graph.reasons(needs, reasons, graph.longest_chain(needs))]
+
+    assert told == [*reasons.values()]
 
 
 def test_around_an_item_is_all_that_hangs_together_with_it():

@@ -16,7 +16,6 @@ import click
 import orjson
 
 from coord.core import event as events
-from coord.core import settings
 from coord.core.draft import Author, Draft, scope_of
 from coord.edge import clock, config, environment, identity, index, store, writing
 from coord.edge.index import Index
@@ -480,7 +479,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self.verbs and not name.startswith("-") and not ctx.resilient_parsing:
-            hint = settings.suggestion(name, [*self.verbs]) or f"{ctx.command_path} --help"
+            guessing = importlib.import_module("coord.cli.guessing")
+            hint = guessing.hint(name, [*self.verbs], f"{ctx.command_path} --help")
             raise Refusal("usage", f"{ctx.command_path} has no verb {name!r}", hint)
         return super().resolve_command(ctx, args)
 

@@ -174,7 +174,8 @@ def _sentences(row: dict[str, Any]) -> Iterator[str]:
     verb = "would go" if row.get("dry_run") else "went"
     for part, said in (("in", "came in" if verb == "went" else "would come in"), ("out", verb)):
         for entry in row[part]:
-            count = f"{entry['events']} events " if "events" in entry else ""
+            noun = "event" if entry.get("events") == 1 else "events"
+            count = f"{entry['events']} {noun} " if "events" in entry else ""
             yield f"{count}{said}{'' if part == 'in' else ' out'}: {entry['writer']}"
     if not row["in"] and not row["out"]:
         yield f"{row['remote'] or 'no remote'}: nothing new"

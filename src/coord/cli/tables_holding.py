@@ -8,6 +8,7 @@ from rich.text import Text
 from coord.cli.tables import Row, agent, console, joined, text
 from coord.core import units
 
+_STATE_STYLE = {"free": "green", "mine": "cyan", "held": "red"}
 _OUTCOME_STYLE = {"succeeded": "green", "cancelled": "dim", "skipped": "dim"}
 
 
@@ -23,6 +24,22 @@ def leases(rows: Iterable[Row], now_ms: int) -> None:
         )  # fmt: skip
     if table.row_count:
         console().print(table)
+
+
+def checked(rows: Iterable[Row], now_ms: int) -> None:
+    """Resources, a line each: may I have it, else who has what, how much longer, why."""
+    table = _table("resource", "state", "agent", "left")
+    table.add_column("what, why", ratio=1)
+    for row in rows:
+        held = row.get("held", "")
+        promised = "promised before it was lost" if row.get("promised") else ""
+        said = (held if held != row["resource"] else "", promised, row.get("why", ""))
+        table.add_row(
+            text(row["resource"], "bold"), text(row["state"], _STATE_STYLE[row["state"]]),
+            agent(row.get("agent_id", "")), _left(row, now_ms) if "agent_id" in row else Text(),
+            text(", ".join(filter(None, said)), "dim"),
+        )  # fmt: skip
+    console().print(table)
 
 
 def _why(row: Row) -> Text:

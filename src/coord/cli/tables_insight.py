@@ -21,7 +21,9 @@ def reasons(rows: Iterable[Row], name: str) -> None:
         if row.get("title"):
             told.append("\n").append_text(text(row["title"][:400], "dim"))
         table.add_row(
-            text(row[name], "yellow"), text(row.get("work_id") or row["commit"][:12], "bold"), told
+            text(str(row[name]), "yellow"),
+            text(row.get("work_id") or row["commit"][:12], "bold"),
+            told,
         )
     if table.row_count:
         console().print(table)

@@ -1,5 +1,6 @@
 """`lease check`: may I touch it? The answer that editors and scripts ask for all the time."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def check(call: kit.Call, resources: Sequence[str], shared: bool) -> int:
         now_ms = call.query_now(known)
         rows = [_row(call, known, one, shared, ignorecase, now_ms) for one in named]
         rows += [_claim(call, known, text, now_ms) for text in claims]
-    call.emit(rows, _table, ident="resource")
+    call.emit(rows, functools.partial(_table, now_ms=now_ms), ident="resource")
     return NO if any(row["state"] == "held" for row in rows) else 0
 
 
@@ -83,7 +84,7 @@ def _claim(call: kit.Call, known: Index, text: str, now_ms: int) -> dict[str, An
     return {"resource": text, "state": state, **request.row(hold, now_ms)}
 
 
-def _table(rows: list[Any]) -> None:
-    from coord.cli import tables
+def _table(rows: list[Any], now_ms: int) -> None:
+    from coord.cli import tables_holding
 
-    tables.facts(rows)
+    tables_holding.checked(rows, now_ms)

@@ -1,5 +1,6 @@
 """`wk claim`, `renew`, `release`: who has an item, until when."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,16 @@ def claim(
     if written is None:
         call.note("nothing is ready")
         return NO
-    call.acknowledge([written], _say, ident="work_id")
+    call.acknowledge([written], functools.partial(_say, title=_title(call, written)), "work_id")
     return 0
+
+
+def _title(call: kit.Call, written: Written) -> str:
+    """What a person is told that --next has given; programs ask for what they need."""
+    if not call.for_people:
+        return ""
+    with call.reading() as known:
+        return str(known.state(f"work/{written.raw['refs']['work_id']}").get("title", ""))
 
 
 def _claimed(
@@ -89,11 +98,12 @@ def _claimed(
     return written
 
 
-def _say(raw: kit.Row) -> str:
+def _say(raw: kit.Row, title: str = "") -> str:
     refs, body = raw["refs"], raw["body"]
     until = units.show_instant(body["expires_at_ms"])
     how = f"fence {body['fence']}, confirmed: {body['confirmed']}"
-    return f"{refs['work_id']} claimed until {until} ({how})"
+    told = f"{refs['work_id']} claimed until {until} ({how})"
+    return f"{told}: {title[:80]}" if title else told
 
 
 def _claim_next(

@@ -69,8 +69,9 @@ def _edges(known: Index, ids: Sequence[str], kinds: Sequence[str]) -> list[graph
 def critical(call: kit.Call, chain: bool, limit: int) -> int:
     """List what holds up the most: the items that the most others wait for.
 
-    Each with `waiting`, how many wait for it in the end, and `chain`, its place in the
-    longest chain of needs, where it has one.
+    Each with `waiting`, how many wait for it in the end, `chain`, its place in the longest
+    chain of needs, where it has one, and the reason as a sentence: what becomes ready when
+    it closes.
 
     \b
     Exits: 1 nothing waits for anything.
@@ -91,16 +92,16 @@ def _critical(call: kit.Call, known: Index, chain: bool) -> Iterator[dict[str, A
     place = {work_id: number for number, work_id in enumerate(longest, start=1)}
     ordered = longest if chain else sorted(counts, key=lambda work_id: (-counts[work_id], work_id))
     now_ms, is_open = call.query_now(known), common.is_open_in(known)
-    for work_id in ordered:
+    for work_id, reason in zip(ordered, graphs.reasons(needs, ordered, longest), strict=True):
         row = view.short(common.state_of(known, work_id), now_ms, is_open)
         row["waiting"] = counts.get(work_id, 0)
         if work_id in place:
             row["chain"] = place[work_id]
-        yield row
+        yield {**row, "reason": reason}
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from coord.cli import tables
+    from coord.cli import tables_insight
 
-    columns = ("work_id", "waiting", "chain", "priority", "status", "title")
-    tables.facts([{name: row.get(name, "") for name in columns} for row in rows])
+    told = [{**row, "title": f"{row['title'][:400]} ({row['status']})"} for row in rows]
+    tables_insight.reasons(told, "waiting")

@@ -14,6 +14,7 @@ from coord.core.wk import fields, view
 Edge = tuple[str, str, str]
 Needs = Mapping[str, Iterable[str]]
 TITLE_CHARS = 40
+NAMED = 3
 UNKNOWN = "(unknown here)"
 
 
@@ -61,6 +62,41 @@ def longest_chain(needs: Needs) -> list[str]:
         longest = min((best[other] for other in behind), key=_longest_first, default=[])
         best[name] = [*longest, *members]
     return min(best.values(), key=_longest_first, default=[])
+
+
+def reasons(needs: Needs, ids: Iterable[str], longest: Sequence[str]) -> Iterator[str]:
+    """Why each of these items holds up others: what it frees, how many wait, its place.
+
+    An item is freed by another when it needs nothing else. longest: `longest_chain`.
+    """
+    waiters = turned(needs)
+    place = {work_id: number for number, work_id in enumerate(longest, start=1)}
+    for work_id in ids:
+        direct = [one for one in waiters.get(work_id, ()) if one != work_id]
+        freed = [one for one in direct if not {*needs[one]} - {work_id}]
+        count = len(reached(work_id, waiters) - {work_id})
+        parts = [_frees(freed, direct)]
+        if count > max(len(freed), 1):
+            parts.append(f"{count} wait for it in the end")
+        if work_id in place:
+            parts.append(f"number {place[work_id]} of {len(longest)} in the longest chain")
+        yield ", ".join(parts)
+
+
+def _frees(freed: Sequence[str], direct: Sequence[str]) -> str:
+    if freed:
+        return f"closing it makes {_some(freed)} ready"
+    if direct:
+        return f"{_some(direct)} {'needs' if len(direct) == 1 else 'need'} more than it"
+    return "nothing waits for it"
+
+
+def _some(ids: Sequence[str]) -> str:
+    """Up to three of them by name, the others by number."""
+    named, rest = ids[:NAMED], len(ids) - NAMED
+    if rest > 0:
+        return f"{', '.join(named)} and {rest} more"
+    return " and ".join((", ".join(named[:-1]), named[-1]) if len(named) > 1 else named)
 
 
 def _longest_first(chain: Sequence[str]) -> tuple[int, Sequence[str]]:
