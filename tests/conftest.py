@@ -129,13 +129,13 @@ class Runner:
         return {**os.environ, **({"COORD_AGENT": as_} if as_ else {}), **(extra or {})}
 
 
-def until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for something that another process does."""
-    for _ in range(1200):
+def until(condition: Callable[[], Any], what: str, tries: int = 1200) -> None:
+    """Wait for something that another process does, by default for a minute."""
+    for _ in range(tries):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError(f"not within a minute: {what}")
+    raise AssertionError(f"not in time: {what}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,6 +41,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unknown_run": (NOT_FOUND, "no such run"),
     "ambiguous": (NOT_FOUND, "a shortened id fits more than one"),
     "no_file": (NOT_FOUND, "no such file"),
+    "no_commit": (NOT_FOUND, "no such commit in this repository"),
     "no_store": (NOT_FOUND, "there is no .coord folder; ev init makes one"),
     "no_repository": (NOT_FOUND, "not inside a git repository"),
     "no_remote": (NOT_FOUND, "there is no such git remote"),

@@ -1,7 +1,7 @@
 """Kill -9 of workers, shims and commands: every run ends once, as it really happened.
 
 The judge is a ledger that the commands write themselves: a line when one begins and a
-line when it is about to exit.
+line when it is about to exit. Some of them commit in a workspace: see `committing`.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from coord.edge.run import shim
+from coord.edge.run import tree
+from tests.chaos import committing
 from tests.conftest import Runner
 
 SEED = 20261121
@@ -33,11 +34,15 @@ def size(request: pytest.FixtureRequest) -> int:
 
 
 def requests(ledger: Path, count: int, chance: random.Random) -> str:
-    """Runs of which every other may be repeated and every fifth exits with 3."""
+    """Runs of which every other may be repeated, every fifth exits with 3, some commit."""
     lines = []
     for number in range(count):
         nap, status = round(chance.uniform(0, 0.2), 3), 3 if number % 5 == 0 else 0
         line = {"shell": JOB.format(ledger=ledger, nap=nap, n=status), "title": str(status)}
+        if number % 4 > 1:
+            merges = int(number % 8 > 3)
+            job = committing.JOB.format(ledger=ledger, nap=nap, n=status, merges=merges)
+            line |= {"shell": job, "repo_ref": "HEAD"}
         if number % 2:
             line |= {"idempotent": True, "crash_max": 50}
         lines.append(json.dumps(line))
@@ -60,14 +65,14 @@ class Victims:
 
     def shims(self) -> list[int]:
         """The shims that live."""
-        living = shim.living()
+        living = tree.living()
         named = [path.read_text().strip() for path in self._logs.glob("*/*/lock")]
         return [int(pid) for pid in named if pid and is_shim(int(pid), living)]
 
     def kill_some(self, kind: str, chance: random.Random) -> None:
         """Kill a worker, a shim, a command, or one of each."""
         shims = self.shims()
-        jobs = [pid for pid, parent in shim.living().items() if parent in shims]
+        jobs = [pid for pid, parent in tree.living().items() if parent in shims]
         if kind in ("worker", "all"):
             kill(chance.choice(self.workers).pid)
         if kind in ("nursery", "all"):
@@ -90,7 +95,7 @@ def is_shim(pid: int, living: dict[int, int]) -> bool:
 
 def nurseries_of(workers: list[int]) -> list[int]:
     """The processes that start the shims of these workers."""
-    return [pid for pid, parent in shim.living().items() if parent in workers]
+    return [pid for pid, parent in tree.living().items() if parent in workers]
 
 
 def kill(pid: int) -> None:
@@ -131,6 +136,7 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed(
             worker.communicate()
 
     assert judged(run, ledger, size) == []
+    assert git_is_sound(run)
 
 
 def judged(run: Runner, ledger: Path, size: int) -> list[str]:
@@ -141,7 +147,14 @@ def judged(run: Runner, ledger: Path, size: int) -> list[str]:
         for row in run.ok("run", "list", "--status", "all", "--limit", "0", as_="bot:w").lines
     ]
     assert len(rows) == size
-    return [fault for row in rows for fault in faults_of(row, said)]
+    judge = committing.Judge(run.folder, ledger)
+    return [fault for row in rows for fault in (*faults_of(row, said), *judge.faults_of(row))]
+
+
+def git_is_sound(run: Runner) -> bool:
+    """Whether git finds nothing wrong, and the user's own tree was left alone."""
+    run.ok("git", "fsck", "--connectivity-only")
+    return run.ok("git", "status", "--porcelain", "--untracked-files=no").out == ""
 
 
 def faults_of(row: dict, said: Counter[str]) -> list[str]:
@@ -150,15 +163,16 @@ def faults_of(row: dict, said: Counter[str]) -> list[str]:
     begun, ended = said[f"begin {run_id}"], said[f"end {run_id}"]
     last = row["attempts"][-1]
     found = []
-    if how not in ("succeeded", "failed", "signaled", "lost"):
-        found.append(f"{run_id} is {how}")
+    is_unmade = how == "infra_error" and "repo_ref" in row and not begun
+    if how not in ("succeeded", "failed", "signaled", "lost") and not is_unmade:
+        found.append(f"{run_id} is {how}: {last}")
     if begun > 1 and not row.get("idempotent"):
         found.append(f"{run_id} ran {begun} times")
     if how in ("succeeded", "failed") and not ended:
         found.append(f"{run_id} is {how} and never came to its end")
     if how in ("succeeded", "failed") and str(last["exit_code"]) != row["title"]:
         found.append(f"{run_id} is {how} with {last['exit_code']}")
-    if how == "lost" and row.get("idempotent"):
+    if how == "lost" and row.get("idempotent") and "commit" not in last:
         found.append(f"{run_id} is lost within its crash budget")
     if how == "signaled" and last["signal"] != signal.SIGKILL:
         found.append(f"{run_id} got signal {last['signal']}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coord.edge.run import shim
+from coord.edge.run import tree
 
 ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
 DEADLINE_S = 60.0
@@ -239,7 +239,7 @@ def test_cancel_says_done_when_nothing_lives(ada, requested, run):
         assert ada("cancel", run_id, "--why", "enough").code == 0
 
         assert shown(ada, run_id)["outcome"] == "cancelled"
-        assert not any(has_word(pid, b"611.1") for pid in shim.living())
+        assert not any(has_word(pid, b"611.1") for pid in tree.living())
     finally:
         worker.kill()
         worker.communicate()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,19 +13,22 @@ from typing import Any
 
 import pytest
 
-from coord.edge.run import shim, spool
+from coord.edge.run import output, spool, tree
 from coord.edge.run.following import Log
 
-RUN = "run-shimtest"
+# Other sessions of these tests on this machine have runs, and sleepers, of their own.
+OWN = str(os.getpid())
+RUN = f"run-shim{OWN}"
 DEADLINE_S = 30.0
 # Starts the shim of an attempt as a worker does, and says that it has.
 WORKER = """
 import json, os, sys
-from coord.edge.run import launch, spool
+from coord.edge.run import launch, nursery, spool
 folder, told = sys.argv[1], json.loads(sys.argv[2])
 lock = spool.take_new(folder)
 environment = {**os.environ, "COORD_RUN": told["run_id"]}
-launch.launch(folder, lock, told, environment)
+starts = nursery.Nursery(os.environ).start if told["in_nursery"] else launch.launch
+starts(folder, lock, told, environment)
 print("started", flush=True)
 sys.stdin.read()
 """
@@ -63,26 +67,33 @@ def until(holds: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
+def own(text: str) -> str:
+    """The same, with numbers of seconds to sleep that nobody else sleeps."""
+    return re.sub(r"\b60\d\.\d\b", rf"\g<0>{OWN}", text)
+
+
 class Starter:
     """`start(words, …)`: an attempt of its own in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, in_nursery: bool) -> None:
+        self._folder, self._in_nursery = folder, in_nursery
         self.made: list[Attempt] = []
 
     def __call__(self, *words: str, **more: Any) -> Attempt:
         spec = {
-            "run_id": RUN, "attempt": 1, "lease_id": "lease-1", "fence": 1, "words": words,
-            "cwd": str(self._folder), "timeouts": {}, "grace_ms": 300, "claimed_at_ms": 0, **more,
+            "run_id": RUN, "attempt": 1, "lease_id": "lease-1", "fence": 1,
+            "words": [own(word) for word in words],
+            "cwd": str(self._folder), "timeouts": {}, "grace_ms": 300, "claimed_at_ms": 0,
+            "in_nursery": self._in_nursery, **more,
         }  # fmt: skip
         self.made.append(Attempt(self._folder / "logs" / str(len(self.made)), spec))
         return self.made[-1]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Starter]:
     """A starter; nothing of what it starts outlives the test."""
-    starter = Starter(tmp_path)
+    starter = Starter(tmp_path, getattr(request, "param", "alone") == "nursery")
     yield starter
     for attempt in starter.made:
         spool.cancel(str(attempt.folder), "the test is over")
@@ -94,12 +105,12 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 def sleeping(mark: str) -> list[int]:
     """The processes that live and have this number of seconds to sleep."""
     found = []
-    for pid in shim.living():
+    for pid in tree.living():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mark.encode() in words:
+        if own(mark).encode() in words:
             found.append(pid)
     return found
 
@@ -155,7 +166,8 @@ LOOSE = {
     "setsid": "setsid sleep 602.{n} & echo ready; sleep 602.{n}",
     "without environment": "(env -i setsid sleep 602.{n} &) & echo ready; sleep 602.{n}",
     "deaf": "trap '' TERM INT HUP; echo ready; while :; do sleep 602.{n}; done",
-    "stopped": "sleep 602.{n} & sleep 0.2; kill -STOP $!; echo ready; wait",
+    "stopped": "sleep 602.{n} & until grep -q sleep /proc/$!/comm; do :; done; kill -STOP $!;"
+    " echo ready; wait",
 }
 
 
@@ -244,12 +256,12 @@ def test_a_follower_has_the_same_bytes_whatever_it_misses(start: Starter):
         for data in Log(folder, len(got)).news():
             got += data[: 1 + len(data) // 2]
             break
-        if not is_alive and len(got) == os.path.getsize(os.path.join(folder, shim.LOG)):
+        if not is_alive and len(got) == os.path.getsize(os.path.join(folder, output.LOG)):
             break
 
     record = attempt.over()
     assert record is not None
-    assert got == Path(folder, shim.LOG).read_bytes()
+    assert got == Path(folder, output.LOG).read_bytes()
     assert len(got) == record["logs"]["bytes"]
     parted: dict[int, bytes] = {1: b"", 2: b""}
     for stream, data in Log(folder).parted():
@@ -282,10 +294,44 @@ def test_a_command_dies_with_its_shim_and_leaves_no_exit_record(start: Starter):
     assert spool.exit_record(str(attempt.folder), "lease-1") is None
 
 
+EITHER = pytest.mark.parametrize("start", ["alone", "nursery"], indirect=True)
+# It bears no sign of its attempt: no environment, no descriptor, another session and parent.
+ESCAPES = "(env -i setsid sh -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; sleep {0}; sleep {0}' &)"
+
+
+@EITHER
+def test_what_a_killed_shim_has_left_is_ended_by_its_guard(start: Starter):
+    """The lock says that the attempt lives until nothing of it does; no worker has to look."""
+    attempt = start("sh", "-c", f"{ESCAPES.format('605.3')}; echo ready; sleep 605.3")
+    attempt.printed("ready")
+    until(lambda: len(sleeping("605.3")) == 2)
+    attempt.worker.kill()
+
+    os.kill(attempt.pid, signal.SIGKILL)
+
+    assert attempt.over() is None
+    assert sleeping("605.3") == []
+
+
+@EITHER
+def test_the_guard_ends_with_its_shim(start: Starter):
+    """One that serves a worker ends with the worker, when none of its shims lives."""
+    attempt = start("sh", "-c", "echo ready; sleep 0.2")
+    attempt.printed("ready")
+    guard = tree.living()[attempt.pid]
+    attempt.worker.kill()
+
+    assert attempt.over() is not None
+    until(lambda: guard not in tree.living())
+
+
+@EITHER
 def test_what_a_dead_shim_has_left_is_found_and_ended(start: Starter):
+    """Also without a guard: by what it bears of its attempt."""
     attempt = start("sh", "-c", "sleep 605.1 & echo ready; sleep 605.1")
     attempt.printed("ready")
 
+    os.kill(tree.living()[attempt.pid], signal.SIGKILL)
     os.kill(attempt.pid, signal.SIGKILL)
     until(lambda: not spool.is_alive(str(attempt.folder)))
 

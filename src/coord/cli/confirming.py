@@ -33,14 +33,16 @@ class Request:
 
     domain: of its resource. make: see `Make`. renewed: the hold that is prolonged.
     handed_over: the lease that its holder gives up for this one.
+    also: further resources that the same event holds, by domain.
     """
 
     def __init__(
         self, domain: str, make: Make, *, renewed: arbiter.Hold | None = None,
         handed_over: str = "", take_over: bool = False,
-        conflict: arbiter.Conflict = arbiter.always,
+        conflict: arbiter.Conflict = arbiter.always, also: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.domain, self.make, self.renewed = domain, make, renewed or {}
+        self.also = also or {}
         self.handed_over, self.take_over, self.conflict = handed_over, take_over, conflict
 
 
@@ -73,17 +75,24 @@ class Session:
         fresh = [place for place, one in enumerate(rehearsed) if not one.is_duplicate]
         if not fresh or self._call.dry_run:
             return rehearsed
-        won = self._confirmer.win([wanted[place] for place in fresh])
+        won = self._confirmer.win([one for place in fresh for one in wanted[place]])
+        # What is recorded names the first hold of each request.
+        named = {one.hold["lease_id"]: one for one in reversed(won)}
         try:
-            written = self._record([requests[place] for place in fresh], won)
+            order = [named[wanted[place][0].hold["lease_id"]] for place in fresh]
+            written = self._record([requests[place] for place in fresh], order)
         except Refusal:
             for one in won:
                 self._confirmer.give_back(one.domain, one.hold["nonce"])
             raise
         for one in won:
-            self._confirmer.forget(one.hold["nonce"])
+            self._confirmer.forget(one.domain, one.hold["nonce"])
         recorded = dict(zip(fresh, written, strict=True))
         return [recorded.get(place, one) for place, one in enumerate(rehearsed)]
+
+    def is_over(self, domain: str) -> bool:
+        """Whether nobody holds a domain any more, as far as this clone has watched it."""
+        return self._confirmer.end(domain)
 
     def advance(self, domain: str, fence: int) -> int:
         """Raise the fence of a domain that nobody holds; answers what it was."""
@@ -91,7 +100,10 @@ class Session:
             newest = known.newest()
         return self._confirmer.advance(domain, fence, newest)
 
-    def _rehearse(self, requests: Sequence[Request]) -> tuple[list[Written], list[holds.Wanted]]:
+    def _rehearse(
+        self, requests: Sequence[Request]
+    ) -> tuple[list[Written], list[list[holds.Wanted]]]:
+        """What would be written, and the holds that each request takes."""
         written, wanted = [], []
         with self._call.desk() as desk:
             desk.won = frozenset({_REHEARSED})
@@ -104,9 +116,9 @@ class Session:
                 one = request.make(desk, {**body, "expires_at_ms": ahead_ms}, "")
                 hold = {**_hold_of(one.raw), **_lasting(request.renewed)}
                 written.append(one)
-                wanted.append(holds.Wanted(request.domain, hold, known, newest,
-                                           request.take_over, request.conflict,
-                                           request.handed_over))  # fmt: skip
+                first = holds.Wanted(request.domain, hold, known, newest, request.take_over,
+                                     request.conflict, request.handed_over)  # fmt: skip
+                wanted.append([first, *(_beside(first, *one) for one in request.also.items())])
         return written, wanted
 
     def _record(self, requests: Sequence[Request], won: Sequence[holds.Won]) -> list[Written]:
@@ -133,6 +145,12 @@ class Session:
             with contextlib.suppress(Refusal):
                 _sent(self._syncer)
             self._syncer.save()
+
+
+def _beside(first: holds.Wanted, domain: str, resource: str) -> holds.Wanted:
+    """Another resource of the same hold, whose fence is its own domain's."""
+    hold = {k: v for k, v in first.hold.items() if k != "fence"}
+    return first._replace(domain=domain, hold={**hold, "resource": resource}, fence=0)
 
 
 def _hold_of(raw: Mapping[str, Any]) -> dict[str, Any]:

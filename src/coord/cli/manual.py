@@ -28,6 +28,7 @@ ENVIRONMENT = {
     environment.SESSION: "Which incarnation of that agent acts.",
     environment.CAUSE: "The event_id of the event that makes this command run.",
     environment.LEASE: "Set by lease exec for its command: the leases that it runs under.",
+    environment.RUN: "Set for the command of a run: the run that it is part of.",
     environment.NOW_MS: "The wall clock, in milliseconds since the epoch; for tests.",
     environment.SEED: "The seed of all chance; for tests.",
     "NO_COLOR": "When set, nothing is coloured.",
@@ -52,7 +53,13 @@ CAVEATS = {
     " it had started is found by a lock that it inherited or by its environment: a process that"
     " has closed the one and cleared the other lives on. When .coord/local is removed while a run"
     " is executed, how it ended is lost. Where a process cannot adopt the orphans of its tree"
-    " (other systems than Linux), what has cut itself loose from a command is not found.",
+    " (other systems than Linux), what has cut itself loose from a command is not found."
+    " A commit that is on a ref proves that a run's work is there, not that its command came to"
+    " its end: such a run is `lost`, with the commit, and is not executed again. What is committed"
+    " past git's hooks has no trailer, and is known by its change alone. Artifacts of more than 32"
+    " MiB are named and not kept."
+    " A step is executed once as far as anybody knows: when its process dies before its result is"
+    " recorded, nobody does, and a person says whether it was done.",
     "wk": "What a claim does not promise: an advisory hold is not exclusive between clones; a"
     " holder that sleeps past its TTL and then acts is stopped only where its fence is checked;"
     " `break` and `--take-over` while the old holder is cut off leave two who believe; a remote"

@@ -15,7 +15,7 @@ from coord.core.event import Event
 from coord.core.lease import domain as leases
 from coord.core.msg import mail
 from coord.core.problem import Problem, State, World
-from coord.core.run import life, ready
+from coord.core.run import life, ready, steps
 from coord.core.run.around import Around
 from coord.core.wk import parts, view
 
@@ -92,10 +92,16 @@ def _loss(written: Event, state: State, here: Here) -> Problem | None:
     return None
 
 
+# What has happened to a run is true of whomever it is told by.
+_ENDS_OF_RUNS = frozenset({"run.started", "run.completed", "run.cancelled"})
+
+
 def _is_refused_here(problem: Problem, written: Event) -> bool:
     """Marks that the fold lets stand, for they may come from elsewhere, but a writer not."""
     if problem.code == "paused":
-        return not (written.type == "agent.resumed" and written.agent_id.startswith("human:"))
+        is_end = written.type in _ENDS_OF_RUNS or steps.tells_an_end(written)
+        is_lifted = written.type == "agent.resumed" and written.agent_id.startswith("human:")
+        return not (is_end or is_lifted)
     return problem.code in ("exists", "key_reused")
 
 
@@ -154,6 +160,12 @@ def _renewal(written: Event, state: State, here: Here) -> Problem | None:
 
 def _lease_renewal(written: Event, state: State, here: Here) -> Problem | None:
     return _confirmed_anew(written, leases.domain_in(state), here)
+
+
+def _run_renewal(written: Event, state: State, here: Here) -> Problem | None:
+    if state["status"] == life.SCHEDULED:
+        return None
+    return _confirmed_anew(written, life.domain_in(state), here)
 
 
 def _confirmed_anew(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
@@ -241,9 +253,15 @@ def _request(written: Event, _state: State, here: Here) -> Problem | None:
 
 
 def _run(written: Event, state: State, here: Here) -> Problem | None:
-    """A run is executed in the store that asked for it: only there the kernel says who lives."""
+    """A run is executed in the store that asked for it: only there the kernel says who lives.
+
+    Where it may be executed anywhere, in the store that won its claim at the remote.
+    """
     run_id = state["run_id"]
-    if state["spec"].get("store") != here.home:
+    if life.is_anywhere(state) != (written.body.get("confirmed") == "remote"):
+        text = f"{run_id} is claimed by way of the git remote if any clone may execute it, else not"
+        return Problem(written.event_id, "not_allowed", text)
+    if not life.is_anywhere(state) and state["spec"].get("store") != here.home:
         text = f"{run_id} was requested in another store, which executes it"
         return Problem(written.event_id, "not_allowed", text)
     attempt = life.open_attempt(state)
@@ -260,6 +278,7 @@ def _run(written: Event, state: State, here: Here) -> Problem | None:
 RULES: Mapping[str, Rule] = {
     "run.requested": _request,
     "run.claimed": _run,
+    "run.renewed": _run_renewal,
     "msg.sent": _message,
     "work.claimed": _claim,
     "work.accepted": _acceptance,

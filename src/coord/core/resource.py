@@ -3,7 +3,7 @@
     path:GLOB        all of them are one domain, `path`: globs overlap (`core.globs`)
     kind:name*N      a pool with N places; its domain is `kind:name`
     anything else    a domain of its own
-    work:ID          a work item; it is claimed with `wk`, not leased
+    work:ID, run:ID  a work item, a run: these are claimed with `wk` and `run`, not leased
 
 Rules: a kind is a lower-case word; a name has no control characters and no space at
 either end. The words `path`, `branch`, `env`, `runner` and `context` are the kinds that
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from coord.errors import Refusal
 
-PATH, WORK = "path", "work"
+PATH, WORK, RUN = "path", "work", "run"
 KINDS = (PATH, "branch", "env", "runner", "context")
 MAX_CHARS = 1000
 MAX_PLACES = 1_000_000
@@ -79,4 +79,7 @@ def parse(text: str) -> Resource:
     if found.kind == WORK:
         text = f"a work item is claimed, not leased: wk claim {found.name}"
         raise Refusal("usage", text, f"wk claim {found.name}")
+    if found.kind == RUN:
+        text = f"a run is claimed by the worker that executes it, not leased: {found.name}"
+        raise Refusal("usage", text, "run poll")
     return found

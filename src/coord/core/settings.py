@@ -55,6 +55,12 @@ SHARED: Mapping[str, Setting] = {
         1_000_000,
         "how many messages one sender may send within a minute",
     ),
+    "run.ttl_ms": Setting(
+        60_000,
+        1000,
+        86_400_000,
+        "how long a clone has a run that any may execute, without renewing its claim",
+    ),
     "verify": Setting(
         "optional",
         0,

@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 NO_GIT = 127
@@ -32,7 +32,7 @@ _SAFE = (
     "-c", "i18n.logOutputEncoding=UTF-8",
 )  # fmt: skip
 # What a git that called us (a hook, an alias) says about its own repository and index.
-_FOREIGN = (
+FOREIGN = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE",
     "GIT_QUARANTINE_PATH", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE",
@@ -98,14 +98,21 @@ class Repository:
     """The common git folder of a clone, for reading and writing refs of our own.
 
     tree: where relative URLs of remotes begin. remote_s: how long a remote may take.
+    variables: what git finds in its environment besides.
     """
 
-    def __init__(self, git_dir: str, tree: str, remote_s: float = REMOTE_S) -> None:
+    def __init__(
+        self,
+        git_dir: str,
+        tree: str,
+        remote_s: float = REMOTE_S,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._remote_s = remote_s
         self._git_dir = git_dir
         self._words = ("-C", tree, f"--git-dir={git_dir}", *_SAFE)
-        self._environment = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
-        self._environment |= {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+        self._environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
+        self._environment |= {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1", **(variables or {})}
         if not os.isatty(0):
             self._environment.setdefault("GIT_TERMINAL_PROMPT", "0")
 

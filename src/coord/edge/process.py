@@ -19,6 +19,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 PASSED_ON = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
+_OURS: Mapping[int, int] = {}
 _FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
 # What Python ignores and a command must not find ignored.
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -44,10 +45,18 @@ class NotStarted(Exception):
         self.status = status
 
 
-def start(words: Sequence[str], environment: Mapping[str, str]) -> Command:
-    """Start a command with our standard streams. Raises `NotStarted`."""
+def start(
+    words: Sequence[str], environment: Mapping[str, str], streams: Mapping[int, int] = _OURS
+) -> Command:
+    """Start a command with our standard streams. Raises `NotStarted`.
+
+    streams: descriptors that stand for some of them instead.
+    """
     own_group = not os.isatty(0)
     options: dict[str, Any] = {"setpgroup": 0} if own_group else {}
+    if streams:
+        actions = [(os.POSIX_SPAWN_DUP2, given, stream) for stream, given in streams.items()]
+        options["file_actions"] = actions
     try:
         pid = os.posix_spawnp(
             words[0], [*words], environment, setsigdef=_DEFAULTS, setsigmask=[], **options
@@ -112,9 +121,14 @@ class Signals:
         os.close(self._reading)
         os.close(self._writing)
 
-    def wait(self, also: int, wait_s: float) -> tuple[list[int], bool]:
-        """The signals that came, and whether there is something to read from `also`."""
-        ready, _, _ = select.select([self._reading, also], [], [], max(0.0, wait_s))
+    def wait(self, also: int, wait_s: float | None) -> tuple[list[int], bool]:
+        """The signals that came, and whether there is something to read from `also`.
+
+        also: -1 for nothing. wait_s: None for as long as it takes.
+        """
+        watched = [self._reading] if also < 0 else [self._reading, also]
+        span_s = None if wait_s is None else max(0.0, wait_s)
+        ready, _, _ = select.select(watched, [], [], span_s)
         came: list[int] = []
         with contextlib.suppress(BlockingIOError):
             came += os.read(self._reading, 4096) if self._reading in ready else b""
@@ -174,6 +188,17 @@ def _parent(name: str) -> tuple[int, int]:
     if state in (b"Z", b"X"):
         raise ValueError("dead")
     return int(parent), int(group)
+
+
+def ancestors() -> set[int]:
+    """The processes that we descend from, as far as the kernel tells (Linux)."""
+    parents = _parents()
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid in parents and pid not in found:
+        found.add(pid)
+        pid = parents[pid][0]
+    return found - {os.getpid()}
 
 
 def end(find: Callable[[], set[int]], grace_s: float) -> None:

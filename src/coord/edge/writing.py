@@ -18,7 +18,7 @@ from coord.core.draft import Author, Draft, event_of, scope_of
 from coord.core.event import Event
 from coord.core.lease import domain as leases
 from coord.core.problem import Problem, State
-from coord.core.run import life
+from coord.core.run import groups, life
 from coord.core.wk import view
 from coord.edge import blobs, clock, index, journal, presence, store
 from coord.edge.clock import Chance
@@ -161,7 +161,7 @@ class Desk:
         self.newest = event_id
         self._taken.add(event_id)
         if before:
-            self._note_ended(before, arbiter.confirmed_in(after))
+            self._note_ended(before, arbiter.confirmed_in(after), after)
         entity = events.entity_of(raw)
         if entity:
             self._states[entity] = after
@@ -183,10 +183,17 @@ class Desk:
         """Let the next event's id be larger than this one."""
         self.newest = max(self.newest, event_id)
 
-    def _note_ended(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def _note_ended(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], state: State
+    ) -> None:
         for lease_id in before.keys() - after.keys():
             hold = before[lease_id]
-            self.ended.append((resource.domain_of(hold["resource"]), hold["nonce"]))
+            # Nobody claims a run that is done: its record may say what it likes.
+            if state.get("status") != life.DONE:
+                self.ended.append((resource.domain_of(hold["resource"]), hold["nonce"]))
+            beside = groups.domain_of(state["spec"]) if "spec" in state else ""
+            if beside:
+                self.ended.append((beside, hold["nonce"]))
 
     def _said_before(self, draft: Draft) -> Written | None:
         if not draft.key:

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import click
 
@@ -81,7 +80,7 @@ def _grace_s(call: kit.Call, run_ids: Sequence[str]) -> float:
     """The longest grace of the runs that are ended here; others are not waited for."""
     home = replica.home(call.place)
     with call.reading() as known:
-        specs: list[dict[str, Any]] = [known.state(f"run/{name}")["spec"] for name in run_ids]
-    ours = [spec for spec in specs if spec.get("store") == home]
+        states = [known.state(f"run/{name}") for name in run_ids]
+    ours = [state["spec"] for state in states if life.store_of(state) == home]
     graces = [spec.get("grace_ms", wanted.DEFAULT_GRACE_MS) for spec in ours]
     return max(graces, default=0) / 1000

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import click
 
@@ -63,6 +63,15 @@ def spec_of(options: Mapping[str, Any]) -> dict[str, Any]:
     if options["title"]:
         found["title"] = options["title"]
     return found
+
+
+class Taken(NamedTuple):
+    """A claimed attempt whose shim is still to be started."""
+
+    state: State
+    folder: str
+    lock: int
+    cause: str
 
 
 class WithCommand(click.Command):
@@ -193,6 +202,12 @@ def sentence(row: Mapping[str, Any]) -> str:
         if name in row:
             how += f" ({name.replace('_', ' ')} {row[name]})"
     return f"{row['run_id']} {how}: {row['command']}"
+
+
+def tell(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Runs on a terminal where each is told when it ends: a sentence, not a table."""
+    for row in rows:
+        click.echo(kit.plain(sentence(row)))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from coord.cli import kit
 from coord.edge import clock, environment
-from coord.edge.run import launch, shim, spool
+from coord.edge.run import launch, output, spool
 from coord.edge.run.wake import Wake
 from coord.errors import NO
 
@@ -52,24 +52,23 @@ def _checks(folder: str) -> Iterator[Row]:
         pid = launch.launch(folder, lock, _spec(), environment.child(COORD_RUN=_PROBE))
         held = spool.is_alive(folder)
         woken = wake.wait(wait_s=1.0)
-        _wait_for(pid)
+        _wait_for(pid, folder)
     record = spool.exit_record(folder, _PROBE) or {}
     yield _row("lock", held and not spool.is_alive(folder), "the shim holds it while it lives")
     told = {name: record.get(name) for name in ("outcome", "exit_code")}
     yield _row("exit_record", told == {"outcome": "failed", "exit_code": 3}, str(told))
-    with open(os.path.join(folder, shim.LOG), "rb") as stream:
+    with open(os.path.join(folder, output.LOG), "rb") as stream:
         yield _row("log", stream.read() == b"out\n", "what was printed, byte for byte")
     is_gone = record.get("left_behind", 0) >= 1 and not spool.tree_lives(folder, _PROBE)
     yield _row("tree", is_gone, "what cut itself loose was found and ended")
     yield _row("wake", woken, "the kernel tells of changes; else it is looked once in a while")
 
 
-def _wait_for(pid: int) -> None:
+def _wait_for(pid: int, folder: str) -> None:
     ends_at = time.monotonic() + _DEADLINE_S
-    while time.monotonic() < ends_at:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return
+    while spool.is_alive(folder) and time.monotonic() < ends_at:
         time.sleep(0.01)
+    launch.bury(pid)
 
 
 def _spec() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from coord.cli import kit
-from coord.cli.run import cancel, common
+from coord.cli.run import cancel, common, confining, files
 from coord.cli.run.logs import looked_at
 from coord.cli.run.worker import HEARD, Worker
 from coord.core.problem import State
@@ -26,6 +26,8 @@ from coord.errors import INTERRUPTED, Refusal
 
 @kit.command("exec", writes=True)
 @click.option("--shell", metavar="LINE", help="A line for sh -c instead of words after --.")
+@files.options
+@confining.options
 @common.bounds
 def _exec(call: kit.Call, shell: str | None, **options: Any) -> int:
     """Execute the command after -- as a run, here and at once, and exit as it did.
@@ -43,6 +45,7 @@ def _exec(call: kit.Call, shell: str | None, **options: Any) -> int:
     if not body:
         raise Refusal("usage", "there is nothing to execute", "give words after --, or --shell")
     body |= {**common.place_of(call), **common.spec_of(options), **common.locks_of(call, options)}
+    body |= {**files.spec_of(call, options), **confining.spec_of(options, is_now=True)}
     if call.dry_run:
         with call.desk() as desk:
             call.acknowledge([desk.take(_draft(call, desk, body))], str)
@@ -54,7 +57,9 @@ exec_command = common.with_command(_exec)
 
 
 def _draft(call: kit.Call, desk: Desk, body: Mapping[str, Any]) -> Any:
-    kind, refs, said = facts.requested(common.fresh_id(desk, call.key), body)
+    kind, refs, said = facts.requested(
+        common.fresh_id(desk, call.key), files.with_blobs(desk, body)
+    )
     common.refuse_fault(refs, said)
     return call.draft(kind, refs, said)
 
@@ -115,10 +120,14 @@ class _Executing:
         return spool.folder_of(self._call.place.local, self._run_id, attempt)
 
     def _follow(self, folder: str) -> None:
-        """Copy what the command prints until its shim is gone."""
-        log = Log(folder)
-        with Wake([folder]) as wake:
+        """Copy what the command prints until its shim is gone; a pause ends it meanwhile."""
+        log, agents = Log(folder), os.path.join(self._call.place.store, "ev")
+        heard = _sizes_in(agents)
+        with Wake([folder, agents]) as wake:
             while True:
+                if _sizes_in(agents) != heard:
+                    heard = _sizes_in(agents)
+                    self._worker.look()
                 is_alive = spool.is_alive(folder)
                 for stream, data in log.parted():
                     _write(stream, data)
@@ -148,6 +157,11 @@ class _Executing:
             text = f"{self._run_id}: {state['outcome']}{': ' if reason else ''}{reason}"
             self._call.warn(state["outcome"], text, f"run show {self._run_id}")
         return outcome.status_of(state)
+
+
+def _sizes_in(folder: str) -> dict[str, int]:
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries}
 
 
 def _write(stream: int, data: bytes) -> None:

@@ -66,18 +66,32 @@ def _table(rows: list[Any], now_ms: int) -> None:
 
 @kit.command("show")
 @common.one_run
-def show(call: kit.Call, run_id: str) -> None:
+@click.option("--artifacts", metavar="DIR", help="Write its artifacts below DIR as well.")
+def show(call: kit.Call, run_id: str, artifacts: str | None) -> int:
     """Show the run RUN whole: what was asked for, its attempts, how each ended.
 
     \b
-    Exits: 3 no such run.
-    Example: run show run-7k2m
+    Exits: 1 --artifacts: there are none, or not all of them are here; 3 no such run.
+    Example: run show run-7k2m --artifacts out
     """
     with call.reading() as known:
         state = known.state(f"run/{common.run_id(known, run_id)}")
         now_ms = call.query_now(known)
     cards = functools.partial(_cards, now_ms=now_ms)
     call.emit([facts.row(state)], cards, ident="run_id")
+    return 0 if artifacts is None else _write_artifacts(call, state, artifacts)
+
+
+def _write_artifacts(call: kit.Call, state: State, folder: str) -> int:
+    """Write the artifacts of a run's last attempt; NO unless there are some, and all here."""
+    from coord.cli.run import files
+
+    attempts = state.get("attempts", ())
+    found = attempts[-1].get("artifacts", ()) if attempts else ()
+    missing = files.saved_to(folder, call.place.store, found)
+    for text in missing:
+        call.warn("no_file", text, "ev sync brings the blobs of other clones")
+    return NO if missing or not found else 0
 
 
 def _cards(rows: list[Any], now_ms: int) -> None:
@@ -114,8 +128,14 @@ def _reasons(call: kit.Call, known: Index, state: State) -> Iterator[Mapping[str
         if spool.cut_off(call.place.local) and state["spec"]["schedule"]["confirmed"] == "remote":
             text = spool.cut_off(call.place.local)
             yield {"run_id": state["run_id"], "reason": "cut_off", "text": text}
-    elif state["status"] != life.DONE and state["spec"].get("store") != replica.home(call.place):
-        text = "it was requested in another store, which executes it"
+    elif attempt is None and life.is_anywhere(state) and state["status"] != life.DONE:
+        if spool.cut_off(call.place.local):
+            text = spool.cut_off(call.place.local)
+            yield {"run_id": state["run_id"], "reason": "cut_off", "text": text}
+    elif state["status"] != life.DONE and life.store_of(state) != replica.home(call.place):
+        text = "another store executes it"
+        if not life.is_anywhere(state):
+            text = "it was requested in another store, which executes it"
         yield {"run_id": state["run_id"], "reason": "elsewhere", "text": text}
     elif attempt is not None:
         folder = spool.folder_of(call.place.local, state["run_id"], attempt["attempt"])

@@ -1,15 +1,17 @@
 """`run logs` and `run attach`: what a run prints, the same bytes for everybody."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from coord.cli import kit
 from coord.cli.run import common
+from coord.cli.run.standing import Standing
 from coord.core.problem import State
 from coord.core.run import outcome
 from coord.edge import clock
@@ -49,23 +51,33 @@ def logs(call: kit.Call, run_id: str, attempt: int | None, offset: int, follow: 
     return 0
 
 
-def _print(log: Log) -> None:
+def _print(log: Log) -> bytes:
+    """Print what is new; its last byte, b"" where nothing is."""
+    last = b""
     for data in log.news():
         try:
             common.write_all(sys.stdout, data)
         except BrokenPipeError:
             raise kit.Closed from None
+        last = data[-1:] or last
+    return last
 
 
-def _follow(folder: str, log: Log) -> None:
-    """Print what comes until the shim is gone."""
+def _follow(folder: str, log: Log, meanwhile: Callable[[], None] | None = None) -> bytes:
+    """Print what comes until the shim is gone; `meanwhile` is called before each wait.
+
+    Answers the last byte.
+    """
+    last = b""
     with Wake([folder]) as wake:
         while True:
             # Asked first: what was printed up to then is in the log.
             is_alive = spool.is_alive(folder)
-            _print(log)
+            last = _print(log) or last
             if not is_alive:
-                return
+                return last
+            if meanwhile is not None:
+                meanwhile()
             wake.wait()
 
 
@@ -76,8 +88,9 @@ def attach(call: kit.Call, run_id: str, feeds: bool) -> int:
     """Follow the run RUN live, from wherever one is, and exit as it did.
 
     Prints what its attempts print, from their beginning, one after the other; how it
-    stands is said on stderr at a terminal. Leaving does not end the run. With --stdin
-    the command reads our stdin, where the run was requested with --stdin too.
+    stands and for how long, queued, running, ended, is said on stderr at a terminal.
+    Leaving does not end the run. With --stdin the command reads our stdin, where the run
+    was requested with --stdin too.
 
     \b
     Exits: as run wait; 3 no such run; 5 --stdin: it reads nothing.
@@ -88,20 +101,21 @@ def attach(call: kit.Call, run_id: str, feeds: bool) -> int:
     if feeds and not state["spec"].get("stdin"):
         hint = "run request --stdin"
         raise Refusal("wrong_state", f"{state['run_id']} does not read what is forwarded", hint)
-    with Wake([os.path.join(call.place.store, "run")]) as wake:
+    with Wake([os.path.join(call.place.store, "run")]) as wake, Standing(call) as standing:
         while True:
             attempts = len(state.get("attempts", ()))
             if seen < attempts:
                 seen = seen + 1 if seen else attempts
                 folder = spool.folder_of(call.place.local, state["run_id"], seen)
-                call.note(f"{state['run_id']} attempt {seen}")
                 if os.path.isdir(folder):
                     with _feeding(folder, feeds):
-                        _follow(folder, Log(folder))
+                        meanwhile = functools.partial(standing.show, state)
+                        standing.follow(_follow(folder, Log(folder), meanwhile))
             elif "outcome" in state:
-                call.note(common.sentence({**state, "command": "ended"}))
+                standing.show(state)
                 return outcome.status_of(state)
             else:
+                standing.show(state)
                 wake.wait()
             state = looked_at(call, state["run_id"])
 

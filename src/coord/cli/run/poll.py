@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import click
 
 from coord.cli import kit
+from coord.cli.run import common
+from coord.cli.run.competing import Competing
 from coord.cli.run.ticking import Ticker
 from coord.cli.run.worker import HEARD, Worker
 from coord.core.run import request as facts
+from coord.edge import replica
 from coord.edge.run.wake import Wake
 from coord.errors import NO
 
@@ -27,6 +30,11 @@ _ANYWAY_S = 10.0
 def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence[str]) -> int:
     """Be a worker: execute the runs that were requested in this store, by priority, then age.
 
+    Those that were requested --anywhere too, as far as their requests have come here (ev
+    sync --watch brings them): the git remote decides which clone has one, a process apart
+    renews that, and where it cannot be renewed the command is ended before another clone
+    may begin.
+
     Prints a line for each run that ends. It waits in the kernel and costs nothing
     meanwhile. It may be ended at any time, killed too: what it has started goes on and is
     recorded by the next worker. Before each claim it records what others have left.
@@ -39,6 +47,7 @@ def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence
     worker = Worker(call, names, 1 if once else at_once)
     worker.has_nursery = not once
     worker.ticker = Ticker(call, names)
+    worker.competing = Competing(call, names, replica.home(call.place))
     with call.desk() as desk:
         desk.refuse_paused()
     if once:
@@ -57,7 +66,8 @@ class _Polling:
         with Wake(folders) as wake:
             while True:
                 ended = self._worker.look()
-                self._call.emit([facts.short(state) for state in ended], None, ident="run_id")
+                rows = [facts.short(state) for state in ended]
+                self._call.emit(rows, common.tell, ident="run_id")
                 sys.stdout.flush()
                 if self._worker.fires():
                     continue
@@ -71,6 +81,9 @@ class _Polling:
         """The exit status, when there is nothing more to do."""
         if self._worker.running:
             return None
+        if self._worker.is_paused:
+            with self._call.desk() as desk:
+                desk.refuse_paused()
         if self._once:
             return 0 if self._worker.claims_left == 0 else NO
         is_over = self._drain and self._worker.backoff_ms() is None

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from coord.cli import kit
-from coord.cli.run import common
+from coord.cli.run import common, confining, files
 from coord.core import units
 from coord.core.draft import Draft
 from coord.core.run import life, schedule, wanted
@@ -50,6 +50,8 @@ def _when(function: F) -> F:
         click.option("--tz", metavar="ZONE", help="The zone of --cron; UTC unless said."),
         click.option("--catch-up", type=click.Choice(schedule.POLICIES), metavar="skip|once|all",
                      help="What becomes of ticks that nobody fired in time; skip unless said."),
+        click.option("--anywhere", is_flag=True,
+                     help="By a worker of any clone; the git remote decides which."),
         click.option("--idempotent", is_flag=True,
                      help="It may be executed again when nobody knows how it ended."),
     )):  # fmt: skip
@@ -61,6 +63,8 @@ def _when(function: F) -> F:
 @click.argument("source", required=False, metavar="[-]", type=click.Choice(["-"]))
 @click.option("--shell", metavar="LINE", help="A line for sh -c instead of words after --.")
 @_when
+@files.options
+@confining.options
 @common.bounds
 @click.option("--partial", is_flag=True, help="With -: write the good lines of a batch.")
 def _request(
@@ -72,7 +76,7 @@ def _request(
     tree, with what it prints kept in a log. When it has ended, what it has left behind is
     ended too. With - it reads JSON Lines from stdin, one request a line: argv or shell,
     cwd, env, requires, locks, group, priority, after, not_before_ms, expires_at_ms, timeouts,
-    retry, crash_max, idempotent, grace_ms, stdin, title.
+    retry, crash_max, idempotent, grace_ms, stdin, title, repo_ref, writes, artifacts.
 
     With --cron or --every it is a schedule: each tick becomes a run of its own, once in the
     world. Where the store has a git remote, that decides which clone's worker fires a tick,
@@ -94,7 +98,8 @@ def _request(
     if not body:
         raise Refusal("usage", "there is nothing to execute", "give words after --, or --shell")
     body |= {**common.place_of(call), **common.spec_of(options), **_timing(call, options)}
-    body |= common.locks_of(call, options)
+    body |= {**common.locks_of(call, options), **files.spec_of(call, options)}
+    body |= confining.spec_of(options, is_now=False)
     body |= {**_schedule(call, options), **_dedupe(options)}
     written = call.record(lambda desk: _drafts(call, desk, body, options["after"]))
     asked = [one for one in written if one.raw["type"] == "run.requested"]
@@ -124,11 +129,22 @@ def _timing(call: kit.Call, options: Mapping[str, Any]) -> dict[str, Any]:
     if options["retry"] is not None or options["backoff"] is not None:
         spans = {"max": options["retry"] or 0, "backoff_ms": options["backoff"]}
         found["retry"] = {name: value for name, value in spans.items() if value is not None}
-    found |= {name: True for name in ("idempotent", "stdin") if options[name]}
+    found |= {name: True for name in ("idempotent", "stdin", "anywhere") if options[name]}
+    if options["anywhere"]:
+        _refuse_alone(call)
     if options["queue_timeout"] is not None:
         spans = common.spec_of(options).get("timeouts", {})
         found["timeouts"] = {**spans, "queue_ms": options["queue_timeout"]}
     return found
+
+
+def _refuse_alone(call: kit.Call) -> None:
+    """Refuse what only a git remote can decide where there is none."""
+    from coord.cli import sync
+
+    if sync.opened(call) is None:
+        hint = "git remote add origin URL, or leave --anywhere out"
+        raise Refusal("no_remote", "there is no git remote to decide who executes it", hint)
 
 
 def _dedupe(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +193,8 @@ def _drafts(
     call: kit.Call, desk: Desk, body: Mapping[str, Any], after: Sequence[str]
 ) -> Iterable[Draft | Written]:
     earlier = call.earlier(desk, "run.requested")
-    whole = {**body, **({"after": [_dependency(desk, text) for text in after]} if after else {})}
+    whole = files.with_blobs(desk, body)
+    whole |= {**({"after": [_dependency(desk, text) for text in after]} if after else {})}
     if "dedupe" in body:
         if earlier:
             # What it joined or replaced then may have ended by now.
@@ -225,7 +242,7 @@ def _dependency(desk: Desk, text: str) -> dict[str, str]:
     return {"run_id": common.run_id(desk.index, name), "on": on or "ok"}
 
 
-_OURS = ("store", "retry_of", "schedule", "tick_of", "tick_ms", "dedupe")
+_OURS = ("store", "inputs", "retry_of", "resume", "schedule", "tick_of", "tick_ms", "dedupe")
 _GIVEN = tuple(name for name in wanted.FIELDS if name not in _OURS)
 
 
@@ -241,11 +258,13 @@ def _batch(call: kit.Call, partial: bool) -> int:
 def _read_line(raw: Any, _number: int) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise Refusal("bad_data", "a request is a JSON object", pointer="")
+    if isinstance(raw.get("repo_ref"), str):
+        raw = {**raw, "repo_ref": files.resolved(raw["repo_ref"])}
     unknown = sorted(raw.keys() - set(_GIVEN))
     if unknown:
         raise Refusal("bad_data", f"{unknown[0][:60]!r} is not one of {', '.join(_GIVEN)}")
     common.refuse_fault({"run_id": "run-new"}, raw)
-    return raw
+    return dict(raw)
 
 
 def _numbered(
@@ -260,20 +279,23 @@ def _numbered(
 
 @kit.command("retry", writes=True)
 @common.one_run
-def retry(call: kit.Call, run_id: str) -> None:
+@click.option("--resume", is_flag=True, help="Steps that RUN has completed are not executed again.")
+def retry(call: kit.Call, run_id: str, resume: bool) -> None:
     """Ask for the ended run RUN once more, as a new run that names it.
 
-    What RUN waited for is not waited for again.
+    What RUN waited for is not waited for again. Every step is executed anew, as the whole
+    command is; with --resume the steps of RUN count as the new run's, which alone rolls
+    them back from then on.
 
     \b
-    Exits: 3 no such run; 5 it has not ended.
-    Example: run retry run-7k2m
+    Exits: 3 no such run; 5 it has not ended, or another run goes on with its steps.
+    Example: run retry run-7k2m --resume
     """
-    written = call.record(lambda desk: _again(call, desk, run_id))
+    written = call.record(lambda desk: _again(call, desk, run_id, resume))[:1]
     call.acknowledge(written, _say, ident="run_id")
 
 
-def _again(call: kit.Call, desk: Desk, text: str) -> Iterable[Draft]:
+def _again(call: kit.Call, desk: Desk, text: str, resume: bool) -> Iterable[Draft | Written]:
     state = desk.state(f"run/{common.run_id(desk.index, text)}")
     if "outcome" not in state:
         hint = f"run cancel {state['run_id']}"
@@ -281,4 +303,7 @@ def _again(call: kit.Call, desk: Desk, text: str) -> Iterable[Draft]:
     earlier = call.earlier(desk, "run.requested")
     run_id = earlier["refs"]["run_id"] if earlier else common.fresh_id(desk, call.key)
     kind, refs, body = facts.requested(run_id, facts.again(state))
-    yield call.draft(kind, refs, {**body, "store": desk.home})
+    goes_on = {"resume": True} if resume else {}
+    yield call.draft(kind, refs, {**body, "store": desk.home, **goes_on})
+    if resume and not earlier:
+        yield call.draft(*facts.handed_on(state, run_id))

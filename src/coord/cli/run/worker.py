@@ -18,9 +18,11 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.cli import kit
+from coord.cli.run import confining, files
+from coord.cli.run.common import Taken
 from coord.cli.run.ticking import Ticker
 from coord.core import registry
 from coord.core.draft import Draft
@@ -35,6 +37,9 @@ from coord.edge.run import launch, nursery, shim, spool
 from coord.edge.writing import Desk
 from coord.errors import Refusal
 
+if TYPE_CHECKING:
+    from coord.cli.run.competing import Competing
+
 _PAGE = 50
 # Journals whose events may let a run start or end: of runs, agents and leases.
 HEARD = ("run", "ev", "lease")
@@ -48,15 +53,6 @@ _NOT_MINE = ("held", "fenced", "wrong_state", "not_ready", "not_allowed")
 Begin = Callable[[Desk], Sequence[str]]
 Noted = tuple[str, Mapping[str, Any]]
 Sizes = list[tuple[str, int]]
-
-
-class Taken(NamedTuple):
-    """A claimed attempt whose shim is still to be started."""
-
-    state: State
-    folder: str
-    lock: int
-    cause: str
 
 
 class Found(NamedTuple):
@@ -88,6 +84,8 @@ class Worker:
         self._next_ms: int | None = None
         self._tick_ms: int | None = None
         self._is_soon = False
+        # Whether our own agent may not take anything: what has ended is recorded all the same.
+        self.is_paused = False
         # Whether a run that we could claim waits for somebody's lease.
         self._waits_for_lease = False
         # The journals as they were when we last read them, with what we have written since.
@@ -95,6 +93,9 @@ class Worker:
         self._whole_look_at = 0.0
         # Fires schedules; None for who executes only what it is given.
         self.ticker: Ticker | None = None
+        # Goes after the runs of all clones; None for who does not.
+        self.competing: Competing | None = None
+        self._competes = False
         # How many runs it may still claim; -1 for any number.
         self.claims_left = -1
         # Whether the last look has recorded something, which may let others start.
@@ -134,6 +135,19 @@ class Worker:
 
         begin: writes requests of its own and answers the runs to claim, instead of the queue.
         """
+        ended = self._look_here(begin)
+        if self.competing and self._competes and self._has_room():
+            self._competes = False
+            room = self._at_once - self.running
+            room = room if self.claims_left < 0 else min(room, self.claims_left)
+            for one in self.competing.take(room):
+                self.has_written = True
+                self.claims_left -= self.claims_left > 0
+                self._start(one)
+        return ended
+
+    def _look_here(self, begin: Begin | None) -> list[State]:
+        """Do what there is to do in this store."""
         self._call.now_ms = clock.now_ms()
         self.has_written = False
         with contextlib.ExitStack() as locks:
@@ -177,7 +191,12 @@ class Worker:
             wants = bool(runs.overdue(sql, self._home, now_ms))
             wants |= self._has_room() and bool(runs.candidates(sql, self._home, now_ms, 1))
             self._note_next(known, now_ms)
+            self._competes = bool(self.competing and self.competing.wishes(known, now_ms))
             self._end_paused(known, states)
+        if any(map(life.is_anywhere, states)):
+            from coord.cli.run import keeping
+
+            keeping.start(self._call)
         self._is_soon = False
         self._forget({state["run_id"] for state in states})
         found = [self._find(state, locks) for state in states]
@@ -187,6 +206,8 @@ class Worker:
         """When to look again, though nobody writes."""
         self._tick_ms = self.ticker.next_ms(known) if self.ticker else None
         found = [self._tick_ms, runs.next_boundary(known.connection, now_ms)]
+        if self.competing:
+            found.append(self.competing.next_ms(known, now_ms))
         if self._waits_for_lease:
             found.append(holds.next_end(known.connection, now_ms))
         self._next_ms = min((at_ms for at_ms in found if at_ms is not None), default=None)
@@ -240,7 +261,10 @@ class Worker:
         if action == recovery.END:
             if not spool.end_tree(folder, run_id):
                 return None
-            action, body = recovery.decide(state, known._replace(tree_lives=False))
+            known = known._replace(tree_lives=False)
+            action, body = recovery.decide(state, known)
+        if action == recovery.COMPLETE and known.exit is None and "repo_ref" in state["spec"]:
+            action, body = files.recovered(self._call.place, state, folder, known)
         bodies: list[Noted] = [*self._start_noted(state, folder)]
         if action == recovery.ADOPT:
             self._watch(run_id, lease_id, folder)
@@ -255,7 +279,9 @@ class Worker:
             return
         if os.path.exists(os.path.join(folder, shim.BEGUN)):
             pid = spool.pid_of(folder)
-            yield "run.started", {"pid": pid} if pid else {}
+            spec = state["spec"]
+            named = {**files.started(folder, spec), **confining.started(folder, spec)}
+            yield "run.started", {**({"pid": pid} if pid else {}), **named}
         else:
             self._is_soon = True
 
@@ -340,6 +366,10 @@ class Worker:
         if chosen is None and not self.takes_queue:
             return
         self._waits_for_lease = False
+        pause = registry.pause_of(desk, desk.author.agent_id, "~")
+        self.is_paused = pause is not None and chosen is None
+        if self.is_paused:
+            return
         candidates = self._candidates(desk) if chosen is None else iter(chosen)
         while self.running + len(taken) < self._at_once and self.claims_left != 0:
             candidate = next(candidates, None)
@@ -408,11 +438,21 @@ class Worker:
             "grace_ms": spec.get("grace_ms", wanted.DEFAULT_GRACE_MS),
             "stdin": self.keeps_stdin,
             "feeds": spec.get("stdin", False),
+            **files.told(self._call.place, spec, self._top),
+            **confining.told(self._call.place, spec, self._top),
         }
+        if life.is_anywhere(state):
+            from coord.cli.run.competing import until_boot_ms
+
+            until_ms = until_boot_ms(self._call.place.local, attempt["lease_id"])
+            told["until_boot_ms"] = until_ms
+            # Its keeper is to be started at the next look.
+            self._whole_look_at = 0.0
         child = environment.child(
             COORD_RUN=state["run_id"], COORD_CAUSE=one.cause,
             COORD_AGENT=state["requested_by"], COORD_SESSION="",
         )  # fmt: skip
+        child = dict(confining.environment(child, spec))
         pid = self._launched(one, told, {**child, **spec.get("env", {})})
         self._children[state["run_id"]] = pid
         self._is_soon = True

@@ -58,7 +58,8 @@ LEADS_TO: Mapping[str, str] = {
 _LATE = 20
 # What of a completion the attempt keeps.
 _TOLD = (
-    "outcome", "exit_code", "signal", "reason", "usage", "logs", "begun", "left_behind",
+    "outcome", "exit_code", "signal", "reason", "usage", "logs", "begun", "left_behind", "commit",
+    "artifacts", "salvage", "kept", "paths",
 )  # fmt: skip
 Step = Callable[[State, Event], Patch | Problem]
 
@@ -74,6 +75,19 @@ def open_attempt(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
     attempts = state.get("attempts", ())
     found: Mapping[str, Any] | None = attempts[-1] if attempts else None
     return found if found and "outcome" not in found else None
+
+
+def store_of(state: Mapping[str, Any]) -> str:
+    """Names the store that executes a run; "" while any may have it."""
+    if not is_anywhere(state):
+        return str(state["spec"].get("store", ""))
+    attempt = open_attempt(state)
+    return str(attempt.get("store", "")) if attempt else ""
+
+
+def is_anywhere(state: Mapping[str, Any]) -> bool:
+    """Whether the worker of any clone may execute it."""
+    return state["spec"].get("anywhere") is True
 
 
 def _requested(state: State, event: Event) -> Patch | Problem:
@@ -106,6 +120,8 @@ def _claimed(state: State, event: Event) -> Patch | Problem:
         "agent_id": event.agent_id, "session_id": event.session_id,
         "claimed_at_ms": event.time_ms,
     }  # fmt: skip
+    if isinstance(event.body.get("store"), str):
+        attempt["store"] = event.body["store"]
     before = [*state.get("attempts", ())]
     patch = {**domain, "status": CLAIMED, "again_at_ms": GONE, **_superseded(state, event)}
     return {**patch, "attempts": [*patch.get("attempts", before), attempt]}
@@ -141,6 +157,10 @@ def _started(state: State, event: Event) -> Patch | Problem:
     attempt = {**state["attempts"][-1], "started_at_ms": event.time_ms}
     if is_integer(event.body.get("pid"), least=1):
         attempt["pid"] = event.body["pid"]
+    if isinstance(event.body.get("workspace"), str):
+        attempt["workspace"] = event.body["workspace"]
+    if isinstance(event.body.get("sandbox"), dict):
+        attempt["sandbox"] = event.body["sandbox"]
     status = STARTED if state["status"] == CLAIMED else state["status"]
     return {"status": status, "attempts": [*state["attempts"][:-1], attempt]}
 
@@ -278,9 +298,10 @@ def _lateness(state: State, event: Event) -> Patch | None:
 
 
 def _kept(state: State, event: Event) -> Patch:
+    told = ("attempt", "phase", "name", *_TOLD)
     entry: dict[str, Any] = {
         "event_id": event.event_id, "type": event.type, "agent_id": event.agent_id,
-        **{name: event.body[name] for name in ("attempt", "phase", "name", *_TOLD) if name in event.body},
+        **{name: event.body[name] for name in told if name in event.body},
     }  # fmt: skip
     problem = Problem(event.event_id, "fenced", f"{_text(state)}; this is of another attempt")
     return {"late": [*state.get("late", ()), entry][-_LATE:], NOTE: problem}

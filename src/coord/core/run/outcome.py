@@ -30,8 +30,8 @@ OUTCOMES = (
 # Those of a run that no worker ever took.
 WITHOUT_ATTEMPT = (REFUSED, SKIPPED, EXPIRED)
 # Those after which a process may have exited, or been ended by a signal.
-_EXITED = (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED)
-_BY_SIGNAL = (SIGNALED, TIMED_OUT, CANCELLED)
+_EXITED = (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, REFUSED)
+_BY_SIGNAL = (SIGNALED, TIMED_OUT, CANCELLED, REFUSED)
 RETRIED = (FAILED, SIGNALED, TIMED_OUT, INFRA_ERROR)
 CRASH_MAX = 3
 MOST_BACKOFF_MS = 3_600_000
@@ -65,6 +65,8 @@ def goes_on(state: Mapping[str, Any], attempt: Mapping[str, Any]) -> bool:
     spec, how = state["spec"], attempt["outcome"]
     if how == LOST:
         may_repeat = spec.get("idempotent") is True or attempt.get("begun") is False
+        # Whose commit is on a ref has done its work: that is never done again.
+        may_repeat &= "commit" not in attempt
         return bool(may_repeat and state["crashes"] <= spec.get("crash_max", CRASH_MAX))
     retry = spec.get("retry", {})
     tried = sum(1 for one in state["attempts"] if one["outcome"] != LOST)

@@ -8,6 +8,8 @@ from coord.core.run import life, wanted
 # A claim binds the store it was made in; there the kernel's lock says who lives, so the
 # span only has to be longer than any run.
 TTL_MS = 30 * 24 * 3_600_000
+# What ending a tree may take beyond its grace.
+MARGIN_MS = 2000
 Fact = tuple[str, dict[str, Any], dict[str, Any]]
 
 
@@ -25,6 +27,25 @@ def claim(state: Mapping[str, Any], lease_id: str) -> Fact:
         "ttl_ms": TTL_MS, "expires_at_ms": 0, "confirmed": "host",
     }  # fmt: skip
     return "run.claimed", refs, body
+
+
+def claim_anywhere(
+    state: Mapping[str, Any], lease_id: str, decided: Mapping[str, Any], store: str, ttl_ms: int
+) -> Fact:
+    """The claim of the next attempt, decided by the git remote, for the workers of a store."""
+    kind, refs, body = claim(state, lease_id)
+    # Long enough to be renewed, or to end the command before another clone may begin.
+    grace_ms = state["spec"].get("grace_ms", wanted.DEFAULT_GRACE_MS)
+    ttl_ms = max(ttl_ms, 3 * (grace_ms + MARGIN_MS))
+    return kind, refs, {**body, "ttl_ms": ttl_ms, **decided, "store": store}
+
+
+def renewal(state: Mapping[str, Any], decided: Mapping[str, Any]) -> Fact:
+    """The renewal of an attempt that the git remote has confirmed, by the worker's agent."""
+    [hold] = state["holds"]
+    kind, refs, body = of_attempt("run.renewed", state, state["attempts"][-1], {})
+    told = {name: value for name, value in decided.items() if name != "fence"}
+    return kind, {**refs, "resource": hold["resource"]}, {**body, "ttl_ms": hold["ttl_ms"], **told}
 
 
 def of_attempt(
@@ -63,9 +84,19 @@ def cancelled(state: Mapping[str, Any]) -> Fact:
 def again(state: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a request that repeats a run, now: what it waited for is not asked again."""
     left = ("after", "not_before_ms", "expires_at_ms", "store", "schedule", "tick_of", "tick_ms",
-            "dedupe")  # fmt: skip
+            "dedupe", "resume")  # fmt: skip
     spec = {name: value for name, value in state["spec"].items() if name not in left}
     return {**spec, "retry_of": state["run_id"]}
+
+
+def handed_on(state: Mapping[str, Any], to: str) -> Fact:
+    """The steps of a run go on with another, which resumes it."""
+    return "run.step", {"run_id": state["run_id"]}, {"phase": "handed_on", "to": to}
+
+
+def of_step(state: Mapping[str, Any], phase: str, name: str, **more: Any) -> Fact:
+    """What somebody tells of a step when its attempt is not the one who tells it."""
+    return "run.step", {"run_id": state["run_id"]}, {"phase": phase, "name": name, **more}
 
 
 _INTERNAL = ("holds", "refused", "fence", "confirmed_fence", "last", "spec", "request_event")

@@ -5,7 +5,7 @@
                 done, if it failed and is to be repeated
     ended       started, by this very start                  done; interrupted by a signal
     settled     started, interrupted, undoing, undone badly  done, redo or undone, as said
-    undoing     done, or undone badly                        undoing
+    undoing     done and well, or undone badly               undoing
     undone      undoing, by this very start                  undone; undone badly
     handed_on   (of the run) its steps went on with another run, which alone undoes them
 
@@ -33,6 +33,9 @@ PHASES = (*OF_ATTEMPT, "settled", "undoing", "undone", "handed_on")
 SETTLED = ("done", "redo")
 MOST_NAME, MOST_UNDO = 200, 4096
 _UNKNOWN = (STARTED, INTERRUPTED, UNDOING, UNDO_FAILED)
+_SIGNALS = ("signal", "undo_signal")
+# What of a start the step keeps.
+_KEPT = ("command", "words", "undo")
 Step = Mapping[str, Any]
 EXECUTE, REPLAY, ASK, OTHER = "execute replay ask other".split()
 
@@ -46,6 +49,11 @@ def found(state: State, name: object) -> Step | None:
     """The step of this name; None when the run has none."""
     steps: Sequence[Step] = state.get("steps", ())
     return next((step for step in steps if step["name"] == name), None)
+
+
+def tells_an_end(event: Event) -> bool:
+    """Whether an event tells how something ended that had begun before."""
+    return event.type == "run.step" and event.body.get("phase") in ("ended", "undone", "noted")
 
 
 def taken(state: State, event: Event, is_open: bool) -> Patch | Problem:
@@ -80,6 +88,10 @@ def taken(state: State, event: Event, is_open: bool) -> Patch | Problem:
 
 def _started(state: State, step: Step | None, event: Event) -> Step | Problem:
     body = event.body
+    if not is_integer(body.get("attempt"), least=1):
+        return Problem(event.event_id, "bad_data", "attempt is no number")
+    if any(not isinstance(body.get(name, ""), str) for name in _KEPT):
+        return Problem(event.event_id, "bad_data", f"one of {', '.join(_KEPT)} is no text")
     if state.get("cancel"):
         return _wrong(event, f"{state['run_id']} is being cancelled: no step of it begins")
     if "resumed_by" in state:
@@ -90,7 +102,7 @@ def _started(state: State, step: Step | None, event: Event) -> Step | Problem:
     may_begin |= step is not None and has_failed(step) and body.get("again") is True
     if not may_begin:
         return _wrong(event, f"step {body['name']} is {status} already")
-    kept = {name: body[name] for name in ("command", "words", "undo") if name in body}
+    kept = {name: body[name] for name in _KEPT if name in body}
     return {
         "name": body["name"], "status": STARTED, **kept, "attempt": body["attempt"],
         "agent_id": event.agent_id, "started_at_ms": event.time_ms, "start": event.event_id,
@@ -126,7 +138,7 @@ def _settled(state: State, step: Step, event: Event) -> Step | Problem:
     if step["status"] not in _UNKNOWN:
         return _wrong(event, f"step {step['name']} is {step['status']}: there is no doubt")
     settled = {"status": REDO, "settled_by": event.agent_id, "ended_at_ms": event.time_ms}
-    left = {name: value for name, value in step.items() if name != "signal"}
+    left = {name: value for name, value in step.items() if name not in _SIGNALS}
     if step["status"] in (UNDOING, UNDO_FAILED):
         return {**left, **settled, "status": UNDONE if how == "done" else DONE}
     if how == "redo":
@@ -137,7 +149,7 @@ def _settled(state: State, step: Step, event: Event) -> Step | Problem:
 def _undoing(state: State, step: Step, event: Event, is_open: bool) -> Step | Problem:
     if is_open:
         return _wrong(event, f"{state['run_id']} has not ended")
-    if "resumed_by" in state:
+    if state.get("resumed_by") != event.body.get("to"):
         return _wrong(event, _gone_on(state))
     if step["status"] not in (DONE, UNDO_FAILED) or has_failed(step) or "undo" not in step:
         return _wrong(event, f"step {step['name']} is {step['status']}, or has no undo")
@@ -165,12 +177,12 @@ def _wrong(event: Event, text: str) -> Problem:
 
 
 def _gone_on(state: State) -> str:
-    return f"the steps of {state['run_id']} went on with {state['resumed_by']}"
+    return f"the steps of {state['run_id']} went on with {state.get('resumed_by', 'no other run')}"
 
 
 def has_failed(step: Step) -> bool:
     """Whether a step has ended, and badly."""
-    return step["status"] == DONE and step["exit_code"] != 0
+    return bool(step["status"] == DONE and step["exit_code"])
 
 
 class Asked(NamedTuple):
@@ -204,7 +216,8 @@ def judge(lineage: Sequence[State], asked: Asked) -> Verdict:
     """
     for state in lineage:
         step = found(state, asked.name)
-        if step is not None:
+        # Who goes on with the steps of another run wants those that went wrong again.
+        if step is not None and (state is lineage[0] or not has_failed(step)):
             return Verdict(_what(step, asked, state is lineage[0]), state, step)
     return Verdict(EXECUTE, lineage[0])
 
@@ -244,4 +257,5 @@ def _when(step: Step) -> tuple[bool, str]:
 
 def is_in_doubt(step: Step) -> bool:
     """Whether nobody knows how it, or its undo, ended."""
-    return step["status"] in (STARTED, INTERRUPTED, UNDOING)
+    is_broken_off = step["status"] == UNDO_FAILED and "undo_signal" in step
+    return is_broken_off or step["status"] in (STARTED, INTERRUPTED, UNDOING)

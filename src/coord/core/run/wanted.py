@@ -15,7 +15,8 @@
     idempotent       whether it may be executed again when nobody knows how it ended
     grace_ms         how long after TERM comes KILL
     locks            resources that are leased while it runs, in the name of who asks
-    store            names the store that asks, which alone executes it
+    store            names the store that asks, which alone executes it unless
+    anywhere         any clone's worker may execute it: the git remote decides which
     schedule         {cron, tz} or {every_ms}; catch_up; confirmed: host, for the store that
                      asks alone, or remote: each tick is fired once by whatever clone
     stdin            whether it reads what run attach --stdin forwards, instead of nothing
@@ -23,6 +24,14 @@
                      it, replaces it, or is refused
     tick_of, tick_ms the schedule that fired this run, and when it was due
     title, retry_of  words for people; the run that this one repeats
+    repo_ref         {ref, commit}: it is executed in a workspace at this commit
+    inputs           files that are laid out there, [{path, sha256, body_bytes}]
+    writes           globs: it is refused when it has changed a path that none of them matches
+    artifacts        globs of files to be kept as blobs when it has ended
+    sandbox          {by, network, reads}: what it is confined by; see core.run.sandbox
+    secrets          {NAME: file}: variables with what the files hold when it starts
+    log_cap          how many bytes of its log are kept, of both ends
+    resume           whether the steps of the run that it repeats count as its own
 
 A field that is left out has no bound, or its default.
 """
@@ -33,14 +42,16 @@ from typing import Any
 
 from coord.core import resource
 from coord.core.event import is_integer
-from coord.core.run import outcome, schedule
+from coord.core.run import outcome, sandbox, schedule
 
 ON = ("ok", "any", "failed")
 DEFAULT_PRIORITY = 2
 DEFAULT_GRACE_MS = 5000
+LEAST_LOG_CAP = 64 << 10
 # Renewed while the command lives; after a kill -9 of everything it is free as soon as that.
 LOCK_TTL = "1m"
 JOIN, REPLACE, REFUSE = POLICIES = ("join", "replace", "refuse")
+_HEX = frozenset("0123456789abcdef")
 SPANS = ("queue_ms", "start_ms", "idle_ms", "wall_ms")
 
 
@@ -112,6 +123,30 @@ def _is_retry(value: object) -> bool:
     return is_known and is_integer(value.get("backoff_ms", 0))
 
 
+def _is_repo_ref(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    commit, ref = value.get("commit"), value.get("ref", "")
+    is_name = isinstance(commit, str) and len(commit) in (40, 64) and set(commit) <= _HEX
+    return is_name and _is_text(ref)
+
+
+def _are_globs(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_cwd, value))
+
+
+def _are_inputs(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and _is_cwd(one.get("path"))
+        and bool(one["path"])
+        and isinstance(one.get("sha256"), str)
+        and len(one["sha256"]) == 64
+        and set(one["sha256"]) <= _HEX
+        for one in value
+    )
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -121,6 +156,22 @@ def _is_dedupe(value: object) -> bool:
         return False
     key = value.get("key")
     return isinstance(key, str) and bool(key) and value.get("policy") in POLICIES
+
+
+def _is_sandbox(value: object) -> bool:
+    return not sandbox.fault_in(value)
+
+
+def _are_secrets(value: object) -> bool:
+    return _is_env(value) and isinstance(value, dict) and all(map(_is_file, value.values()))
+
+
+def _is_file(path: str) -> bool:
+    return path.startswith("/")
+
+
+def _is_log_cap(value: object) -> bool:
+    return is_integer(value, least=LEAST_LOG_CAP)
 
 
 def _is_schedule(value: object) -> bool:
@@ -144,7 +195,15 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "crash_max": (is_integer, "an integer"),
     "idempotent": (_is_flag, "true or false"),
     "grace_ms": (is_integer, "a span"),
+    "repo_ref": (_is_repo_ref, "an object {ref, commit} with a whole commit id"),
+    "inputs": (_are_inputs, "a list of {path, sha256, body_bytes}"),
+    "writes": (_are_globs, "a list of globs inside the tree"),
+    "artifacts": (_are_globs, "a list of globs inside the tree"),
+    "sandbox": (_is_sandbox, f"an object {{by, network, reads}}, by of {', '.join(sandbox.KINDS)}"),
+    "secrets": (_are_secrets, "an object of absolute paths"),
+    "log_cap": (_is_log_cap, f"an integer from {LEAST_LOG_CAP} on"),
     "store": (_is_text, "a text"),
+    "anywhere": (_is_flag, "true or false"),
     "schedule": (_is_schedule, "an object {cron, tz} or {every_ms}, with catch_up"),
     "stdin": (_is_flag, "true or false"),
     "dedupe": (_is_dedupe, f"an object {{key, policy}}, policy one of {', '.join(POLICIES)}"),
@@ -152,6 +211,7 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "tick_ms": (is_integer, "an instant"),
     "title": (_is_text, "a text"),
     "retry_of": (_is_text, "a run"),
+    "resume": (_is_flag, "true or false"),
 }
 
 
@@ -160,6 +220,8 @@ def fault_in(body: Mapping[str, Any]) -> str:
     for name, (fits, expected) in FIELDS.items():
         if name in body and not fits(body[name]):
             return f"{name} is not {expected}"
+    if "locks" in body and body.get("sandbox", {}).get("by", sandbox.NONE) != sandbox.NONE:
+        return "locks cannot be taken in a sandbox"
     return "" if ("argv" in body) != ("shell" in body) else "a request has either argv or shell"
 
 

@@ -2,7 +2,8 @@
 
     run         one per run; `live` until it has ended, `at_ms` when it may start at the
                 earliest, `until_ms` until when at the latest, `grp` and `places` its group
-                and the limit that it says
+                and the limit that it says; `store` executes it, none while any clone may,
+                `asked` for it
     run_after   what a run comes after
     run_key     of a run that has not ended, the key of which there is to be only one
 
@@ -58,7 +59,7 @@ def store(sql: sqlite3.Connection, entities: Sequence[tuple[int, State]], are_ne
         sql.executemany("DELETE FROM run_key WHERE e=?", numbers)
     there = [(number, state) for number, state in entities if state]
     sql.executemany(
-        "INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [_row(number, state) for number, state in there],
     )
     after = [(n, one["run_id"]) for n, state in there for one in state["spec"].get("after", ())]
@@ -77,8 +78,16 @@ def _row(number: int, state: State) -> tuple[Any, ...]:
         number, state["run_id"], int(state["status"] != life.DONE), state["status"],
         spec.get("priority", wanted.DEFAULT_PRIORITY), state["request_event"], at_ms,
         state["requested_by"], group.get("name"), group.get("limit"), state.get("outcome"),
-        spec.get("store"), NEVER_MS if until_ms is None else until_ms,
+        life.store_of(state) or None, NEVER_MS if until_ms is None else until_ms,
+        spec.get("store"), _held_ms(state),
     )  # fmt: skip
+
+
+def _held_ms(state: State) -> int | None:
+    """Until when whoever executes a run that any clone may execute was granted it."""
+    if not life.is_anywhere(state) or life.open_attempt(state) is None:
+        return None
+    return max((hold["expires_at_ms"] for hold in state.get("holds", ())), default=0)
 
 
 def candidates(
@@ -89,6 +98,25 @@ def candidates(
         f"SELECT run_id FROM run WHERE store = :home AND {_NEXT}"
         " ORDER BY priority, request_id LIMIT :limit OFFSET :offset",
         {"home": home, "now": now_ms, "limit": limit, "offset": offset},
+    )
+    return [row[0] for row in rows]
+
+
+def anywhere(sql: sqlite3.Connection, now_ms: int, limit: int, offset: int = 0) -> list[str]:
+    """The queued runs that any clone may execute, in the order of their turn."""
+    rows = sql.execute(
+        f"SELECT run_id FROM run WHERE store IS NULL AND {_NEXT}"
+        " ORDER BY priority, request_id LIMIT :limit OFFSET :offset",
+        {"now": now_ms, "limit": limit, "offset": offset},
+    )
+    return [row[0] for row in rows]
+
+
+def abandoned(sql: sqlite3.Connection, home: str, now_ms: int) -> list[str]:
+    """The runs that other stores execute and have not renewed in time, as the clocks say."""
+    rows = sql.execute(
+        f"SELECT run_id FROM run WHERE live = 1 AND {_OPEN} AND held_ms < ? AND store <> ?",
+        (now_ms, home),
     )
     return [row[0] for row in rows]
 
@@ -119,7 +147,7 @@ def overdue(sql: sqlite3.Connection, home: str, now_ms: int) -> list[str]:
     """A store's queued runs whose time was over before their turn."""
     rows = sql.execute(
         f"SELECT run_id FROM run WHERE live = 1 AND until_ms <= ? AND status = '{life.QUEUED}'"
-        " AND store = ? ORDER BY request_id",
+        " AND asked = ? ORDER BY request_id",
         (now_ms, home),
     )
     return [row[0] for row in rows]

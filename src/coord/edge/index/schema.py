@@ -6,7 +6,7 @@ is no journal file beside the database (see `edge.index.database`), so a writer
 that was killed leaves that mark, and the next one rebuilds.
 """
 
-FORMAT = 11
+FORMAT = 12
 DIRTY = -1
 
 TABLES = """
@@ -50,7 +50,7 @@ CREATE TABLE rule(e INTEGER PRIMARY KEY, stopped INTEGER, message_id TEXT, work_
 CREATE TABLE run(
   e INTEGER PRIMARY KEY, run_id TEXT UNIQUE, live INTEGER, status TEXT, priority INTEGER,
   request_id TEXT, at_ms INTEGER, agent TEXT, grp TEXT, places INTEGER, outcome TEXT,
-  store TEXT, until_ms INTEGER);
+  store TEXT, until_ms INTEGER, asked TEXT, held_ms INTEGER);
 CREATE TABLE run_after(e INTEGER, target TEXT);
 CREATE TABLE run_key(e INTEGER, key TEXT);
 CREATE TABLE mail_searched(e INTEGER PRIMARY KEY, same TEXT);

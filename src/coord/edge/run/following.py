@@ -4,45 +4,69 @@ The log is a file, so whoever follows it, however slowly, never holds the comman
 is whole when the shim has let its lock go.
 """
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Iterator
 
-from coord.edge.run import shim
+from coord.edge.run import output
 
 _CHUNK_BYTES = 1 << 18
+_GAP_LINE = b"gap "
+STDERR = 2
 
 
 class Log:
     """A place in the log of one attempt, and what lies behind it."""
 
     def __init__(self, folder: str, offset: int = 0) -> None:
-        self._log = os.path.join(folder, shim.LOG)
-        self._index = os.path.join(folder, shim.INDEX)
+        self._log = os.path.join(folder, output.LOG)
+        self._index = os.path.join(folder, output.INDEX)
         self.offset = offset
         # How far the index was read, and the pieces read: (offset, stream).
         self._indexed = 0
-        self._pieces: list[tuple[int, int]] = []
+        self._pieces: deque[tuple[int, int]] = deque()
+        # What is not kept: from, to.
+        self._gap = (0, 0)
 
     def news(self) -> Iterator[bytes]:
-        """What the log holds beyond what was read, piece by piece."""
+        """What the log holds beyond what was read, piece by piece; a line for what is gone."""
+        for _, data in self._read():
+            yield data
+
+    def parted(self) -> Iterator[tuple[int, bytes]]:
+        """The same, parted by stream: 1 is stdout, 2 stderr."""
+        for start, data in self._read():
+            if start < 0:
+                yield STDERR, data
+            else:
+                yield from self._split(start, data)
+
+    def _read(self) -> Iterator[tuple[int, bytes]]:
+        """Pieces with their offsets; -1 for what we say ourselves."""
         try:
             descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
             while data := os.pread(descriptor, _CHUNK_BYTES, self.offset):
-                self.offset += len(data)
-                yield data
+                # Asked afterwards: what was read may have become a hole before that.
+                self._read_index()
+                start, end = self._gap
+                if start <= self.offset < end:
+                    yield -1, b"\n[%d bytes are not kept: %d to %d]\n" % (
+                        end - self.offset, self.offset, end
+                    )  # fmt: skip
+                    self.offset = end
+                    continue
+                if self.offset < start:
+                    data = data[: start - self.offset]
+                while len(self._pieces) > 1 and self._pieces[1][0] <= self.offset:
+                    self._pieces.popleft()
+                at, self.offset = self.offset, self.offset + len(data)
+                yield at, data
         finally:
             os.close(descriptor)
-
-    def parted(self) -> Iterator[tuple[int, bytes]]:
-        """The same, parted by stream: 1 is stdout, 2 stderr."""
-        start = self.offset
-        for data in self.news():
-            self._read_index()
-            yield from self._split(start, data)
-            start = self.offset
 
     def _read_index(self) -> None:
         """Read the lines that are whole; a piece is in the index before it is in the log."""
@@ -52,14 +76,17 @@ class Log:
         whole = data[: data.rfind(b"\n") + 1]
         self._indexed += len(whole)
         for line in whole.splitlines():
-            offset, _, number = line.split()
-            self._pieces.append((int(offset), int(number)))
+            first, _, last = line.split()
+            if line.startswith(_GAP_LINE):
+                start, end = line.split()[1:]
+                self._gap = (int(start), int(end))
+            else:
+                self._pieces.append((int(first), int(last)))
 
     def _split(self, start: int, data: bytes) -> Iterator[tuple[int, bytes]]:
-        end = start + len(data)
-        while len(self._pieces) > 1 and self._pieces[1][0] <= start:
-            self._pieces.pop(0)
-        bounds = [offset for offset, _ in self._pieces[1:] if offset < end] + [end]
+        first, end = start, start + len(data)
+        later = itertools.islice(self._pieces, 1, None)
+        bounds = [*itertools.takewhile(end.__gt__, (offset for offset, _ in later)), end]
         for (_, stream), bound in zip(self._pieces, bounds, strict=False):
-            yield stream, data[start - (end - len(data)) : bound - (end - len(data))]
+            yield stream, data[start - first : bound - first]
             start = bound

@@ -1,12 +1,16 @@
-"""Starting a shim: a fork of the worker, which needs no second start of Python."""
+"""Starting a shim: forks of the worker, which need no second start of Python."""
 
 import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from coord.edge.run import shim
+from coord.edge.run import guard
+
+# The guards of our shims; and those whose shims have ended, which may take a moment more.
+_guards: dict[int, int] = {}
+_ended: set[int] = set()
 
 
 def words_of(tool: str) -> list[str]:
@@ -15,27 +19,28 @@ def words_of(tool: str) -> list[str]:
 
 
 def launch(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[str, str]) -> int:
-    """Start the shim of an attempt and answer its pid; the lock is its own from then on.
+    """Start the shim of an attempt, and its guard, and answer the shim's pid.
 
-    No store may be locked and no index open meanwhile: the fork would keep them.
+    The lock is theirs from then on. No store may be locked and no index open meanwhile: the
+    forks would keep them.
     """
-    pid = os.fork()
-    if not pid:
-        _child(folder, lock, spec, environment)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    above = os.fork()
+    if not above:
+        guard.stand(writing, folder, lock, spec, environment)
+    os.close(writing)
     os.close(lock)
+    pid = int(os.read(reading, 32) or 0)
+    os.close(reading)
+    _guards[pid] = above
     return pid
 
 
-def _child(
-    folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[str, str]
-) -> NoReturn:
-    try:
-        shim.run(folder, lock, spec, environment)
-    finally:
-        os._exit(0)
-
-
 def bury(pid: int) -> None:
-    """Take the status of a shim of ours that has ended."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    """Take the status of the guard of a shim of ours that has ended, and of earlier ones."""
+    _ended.add(_guards.pop(pid, pid))
+    for above in (*_ended,):
+        with contextlib.suppress(ChildProcessError):
+            if not os.waitpid(above, os.WNOHANG)[0]:
+                continue
+        _ended.discard(above)

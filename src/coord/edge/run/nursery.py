@@ -4,7 +4,8 @@
                          then {folder, spec, environment} as JSON
     nursery to worker    the pid of the shim
 
-It has nothing of the worker's, and ends with it: shims go on. When it dies in the middle of
+It has nothing of the worker's. It is the guard of its shims, and stays as long as one of them
+lives; without any it ends with the worker. When it dies in the middle of
 a request, nobody knows whether the shim was forked; then the attempt's lock tells, as after
 the death of a worker. It needs nothing but the standard library.
 """
@@ -12,6 +13,7 @@ the death of a worker. It needs nothing but the standard library.
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -19,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from coord.edge.run import shim
+from coord.edge.run.guard import Guard
 
 _NUMBER = struct.Struct("!Q")
 _SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
@@ -89,24 +91,42 @@ def serve(descriptor: int) -> None:
         os.dup2(nowhere, stream)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    # Nobody waits for the shims: who watches one holds a descriptor of it.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    woken, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, _do_nothing)
+    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+    guard, poll = Guard(), select.poll()
+    poll.register(woken, select.POLLIN)
     with socket.socket(fileno=descriptor) as worker:
-        while True:
-            head, locks, _, _ = socket.recv_fds(worker, _NUMBER.size, 1)
-            if not locks:
-                return
-            head += _exactly(worker, _NUMBER.size - len(head))
-            told = json.loads(_exactly(worker, _NUMBER.unpack(head)[0]))
-            pid = os.fork()
-            if not pid:
-                _become_shim(told, locks[0])
-            os.close(locks[0])
-            worker.sendall(_NUMBER.pack(pid))
+        poll.register(worker, select.POLLIN)
+        has_worker = True
+        while has_worker or guard:
+            ready = [number for number, _ in poll.poll()]
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+                guard.reap()
+            if worker.fileno() in ready:
+                has_worker = _served(worker, guard)
+                if not has_worker:
+                    poll.unregister(worker)
 
 
-def _become_shim(told: Mapping[str, Any], lock: int) -> None:
+def _served(worker: socket.socket, guard: Guard) -> bool:
+    """Do what the worker asks; whether it is still there."""
     try:
-        shim.run(told["folder"], lock, told["spec"], told["environment"])
-    finally:
-        os._exit(0)
+        head, locks, _, _ = socket.recv_fds(worker, _NUMBER.size, 1)
+        if not locks:
+            return False
+        # One that came this way would be the command's too.
+        os.set_inheritable(locks[0], False)
+        head += _exactly(worker, _NUMBER.size - len(head))
+        told = json.loads(_exactly(worker, _NUMBER.unpack(head)[0]))
+        pid = guard.start(told["folder"], locks[0], told["spec"], told["environment"])
+        worker.sendall(_NUMBER.pack(pid))
+    except (OSError, EOFError):
+        return False
+    return True
+
+
+def _do_nothing(_signal: int, _frame: object) -> None:
+    """A handler of Python's, so that a child's death wakes the poll."""

@@ -22,70 +22,59 @@ It needs nothing but the standard library, and no event, journal or store.
 """
 
 import contextlib
-import ctypes
 import fcntl
-import gc
 import json
+import math
 import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-LOCK, TREE, LOG, INDEX, EXIT, BEGUN, CONTROL, CANCEL = (
-    "lock tree log index exit.json begun control cancel".split()
+from coord.edge.run import apart, output, redaction, tree
+
+LOCK, TREE, EXIT, BEGUN, CONTROL, CANCEL, UNTIL = (
+    "lock tree exit.json begun control cancel until".split()
 )
 STDIN = "stdin"
 # What ends the pipe `stdin`; no reason for a cancel begins so.
 END_OF_STDIN = b"\0end of stdin"
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 1, 36, 15
 _CHUNK_BYTES = 1 << 16
-# While a tree is being ended: how often it is looked at when nothing wakes us.
-_LOOK_S = 0.02
+# What ending a tree may take beyond its grace, before somebody else may begin.
+_MARGIN_MS = 2000
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STREAMS = ("stdout", "stderr")
-# The kernel's memory of a C library, found once: the worker loads it before it forks.
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class NotStarted(Exception):
     """The command could not be executed."""
+
+    outcome = "infra_error"
+
+
+class Refused(NotStarted):
+    """A rule forbids to execute it."""
+
+    outcome = "refused"
 
 
 def run(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """Execute one attempt in this process, which is a fork of the worker, to its end.
 
     folder: the attempt's. lock: the descriptor that holds its lock.
-    spec: run_id, lease_id, fence, words, cwd, timeouts, grace_ms, claimed_at_ms, stdin.
+    spec: run_id, lease_id, fence, words, cwd, timeouts, grace_ms, claimed_at_ms, stdin,
+    until_boot_ms (when another clone may execute it, unless the file `until` says later).
     """
     os.setsid()
-    _leave_worker(lock, bool(spec.get("stdin")))
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(_PR_SET_NAME, b"run-shim")
+    apart.leave_worker(lock, bool(spec.get("stdin")))
+    apart.take_orphans_in()
+    apart.name_process(b"run-shim")
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     _Shim(folder, spec, environment).run()
-
-
-def _leave_worker(lock: int, keeps_stdin: bool) -> None:
-    """Let go of everything that is the worker's: its files, locks and signals."""
-    gc.disable()
-    signal.set_wakeup_fd(-1)
-    os.closerange(3, lock)
-    os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX") if lock > 65_536 else 65_536)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (1, 2) if keeps_stdin else (0, 1, 2):
-        os.dup2(nowhere, stream)
-    os.close(nowhere)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _prctl(option: int, value: int | bytes) -> None:
-    with contextlib.suppress(AttributeError, OSError):
-        _LIBC.prctl(option, value, 0, 0, 0)
+    # Our guard has it too.
+    fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 class _Shim:
@@ -97,15 +86,21 @@ class _Shim:
         self._folder, self._spec, self._environment = folder, spec, environment
         self._poll = select.poll()
         self._streams: dict[int, int] = {}
-        self._log = self._index = self._control = self._feed = -1
-        self._bytes = 0
-        self._stamp = (-1, -1)
+        self._control = self._feed = -1
+        cap = spec.get("log_cap", output.DEFAULT_CAP_BYTES)
+        secrets = spec.get("secrets", {})
+        hidden = redaction.patterns(os.fsencode(value) for value in secrets.values())
+        self._output = output.Output(folder, cap, hidden)
+        # The sandbox that the command is executed in: a confined.Confined.
+        self._sandbox: Any = None
         self._child = 0
         self._ended: int | None = None
         # Why the tree is being ended, (outcome, reason); and when KILL comes.
         self._ending: tuple[str, str] | None = None
         self._kill_at: float | None = None
         self._left_behind = 0
+        # The workspace that the command is executed in: a workspace.Workspace.
+        self._workspace: Any = None
 
     def run(self) -> None:
         """Execute, follow, end, record."""
@@ -114,22 +109,22 @@ class _Shim:
         try:
             self._start()
             self._follow()
-            record.update(self._verdict())
+            record.update(self._concluded(self._verdict()))
         except NotStarted as error:
-            record.update(outcome="infra_error", reason=str(error))
+            record.update(outcome=error.outcome, reason=str(error))
         except BaseException as error:
             # A disk that is full, say: nothing may go on living that nobody follows.
             self._end_tree_blindly()
             record.update(outcome="infra_error", reason=f"the shim failed: {error!r}")
         self._record(record)
+        self._release(record)
+        if self._sandbox:
+            self._sandbox.clear()
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._log = os.open(self._path(LOG), flags, 0o666)
-        self._index = os.open(self._path(INDEX), flags, 0o666)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(self._path(CONTROL), 0o600)
         # Read and write: a pipe whose last writer has gone would wake us for ever.
@@ -145,13 +140,15 @@ class _Shim:
         if os.path.exists(self._path(CANCEL)):
             self._ending = ("cancelled", _first_line(self._path(CANCEL)))
             return
+        self._prepare()
+        self._confine()
         start_ms = self._spec.get("timeouts", {}).get("start_ms")
         if start_ms is not None and _now_ms() - self._spec["claimed_at_ms"] >= start_ms:
             raise NotStarted("it was not started in time")
         os.close(os.open(self._path(BEGUN), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
         _sync_folder(self._folder)
-        tree = os.open(self._path(TREE), os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(tree, fcntl.LOCK_EX)
+        held = os.open(self._path(TREE), os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(held, fcntl.LOCK_EX)
         source = self._open_stdin()
         outputs = [os.pipe2(os.O_CLOEXEC) for _ in _STREAMS]
         failing, failed = os.pipe2(os.O_CLOEXEC)
@@ -161,7 +158,7 @@ class _Shim:
         if not self._child:
             if source >= 0:
                 os.dup2(source, 0)
-            self._become_command([writing for _, writing in outputs], tree, failed, parent)
+            self._become_command([writing for _, writing in outputs], held, failed, parent)
         if source >= 0:
             os.close(source)
         for number, (reading, writing) in enumerate(outputs, start=1):
@@ -170,12 +167,73 @@ class _Shim:
             self._streams[reading] = number
             self._poll.register(reading, select.POLLIN)
         os.close(failed)
-        os.close(tree)
-        fault = os.read(failing, 4096)
-        os.close(failing)
+        os.close(held)
+        if self._sandbox:
+            fault = self._sandbox.fault(failing)
+        else:
+            fault = os.read(failing, 4096).decode(errors="replace")
+            os.close(failing)
         if fault:
             os.waitpid(self._child, 0)
-            raise NotStarted(fault.decode(errors="replace"))
+            self._drain()
+            raise NotStarted(fault)
+
+    def _prepare(self) -> None:
+        """Have the workspace that the command asks for; no failure of that is the command's."""
+        wanted = self._spec.get("files", {})
+        if "commit" not in wanted:
+            return
+        from coord.edge.run import workspace
+
+        try:
+            self._workspace = workspace.prepare(wanted, self._folder, self._spec)
+        except (workspace.Unfit, OSError) as error:
+            raise NotStarted(f"there is no workspace for it: {error}") from error
+        cwd = os.path.join(self._workspace.path, wanted["cwd"])
+        self._spec = {**self._spec, "cwd": cwd}
+        self._environment = workspace.environment(self._workspace, self._environment)
+
+    def _confine(self) -> None:
+        """Have the sandbox that the command asks for, and what is secret."""
+        if "fault" in self._spec:
+            raise NotStarted(self._spec["fault"])
+        told = self._spec.get("sandbox")
+        if told:
+            from coord.edge.run import confined, workspace
+
+            files = self._spec.get("secret_files", ())
+            try:
+                self._sandbox = confined.Confined(
+                    self._folder, told, self._spec["cwd"], self._environment, files, self._workspace
+                )
+            except confined.Refused as error:
+                raise Refused(str(error)) from error
+            except workspace.Unfit as error:
+                raise NotStarted(f"there is no workspace for it: {error}") from error
+            self._environment = self._sandbox.environment(self._environment)
+        self._environment = {**self._environment, **self._spec.get("secrets", {})}
+
+    def _concluded(self, verdict: dict[str, Any]) -> dict[str, Any]:
+        """The verdict, with what becomes of the command's files."""
+        wanted = self._spec.get("files")
+        if not (wanted and self._child):
+            return verdict
+        from coord.edge.run import artifacts, quarantine, workspace
+
+        if self._workspace:
+            # What cannot be taken in is kept where it is, for git cannot read it then.
+            with contextlib.suppress(workspace.Unfit, OSError):
+                quarantine.take_in(self._workspace)
+        return artifacts.concluded(self._workspace, wanted, self._spec, self._folder, verdict)
+
+    def _release(self, record: Mapping[str, Any]) -> None:
+        """Let go of the workspace, now that it is recorded what is kept of it."""
+        if self._workspace is None:
+            return
+        from coord.edge.run import artifacts, workspace
+
+        disposable = artifacts.disposable(self._workspace, self._spec["files"], record)
+        workspace.release(self._workspace, disposable, "kept" in record)
 
     def _open_stdin(self) -> int:
         """The command's end of the pipe `stdin`; we keep the other one open."""
@@ -187,12 +245,12 @@ class _Shim:
         os.set_blocking(source, True)
         return source
 
-    def _become_command(self, outputs: list[int], tree: int, failed: int, parent: int) -> NoReturn:
+    def _become_command(self, outputs: list[int], held: int, failed: int, parent: int) -> NoReturn:
         """Turn this fork into the command."""
         doing = "cannot prepare"
         try:
             os.setsid()
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            apart.die_with_parent()
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGKILL)
             signal.set_wakeup_fd(-1)
@@ -201,10 +259,13 @@ class _Shim:
                     signal.signal(number, signal.SIG_DFL)
             for stream, output in enumerate(outputs, start=1):
                 os.dup2(output, stream)
-            os.set_inheritable(tree, True)
+            os.set_inheritable(held, True)
             doing = f"cannot enter {self._spec['cwd']}"
             os.chdir(self._spec["cwd"])
             words = self._spec["words"]
+            if self._sandbox:
+                doing = "cannot enter the sandbox"
+                words = self._sandbox.enter(words, failed)
             doing = f"cannot execute {words[0]}"
             os.execvpe(words[0], words, dict(self._environment))
         except OSError as error:
@@ -236,6 +297,7 @@ class _Shim:
             if not pid:
                 return True
             if pid == self._child:
+                status = self._sandbox.status(status) if self._sandbox else status
                 self._ended = os.waitstatus_to_exitcode(status)
 
     def _judge_time(self, now: float) -> None:
@@ -244,38 +306,57 @@ class _Shim:
             return
         timeouts = self._spec.get("timeouts", {})
         if self._ended is not None:
-            self._left_behind = len(_tree())
+            # What bubblewrap holds has ended with the command, its own first process last.
+            is_apart = self._sandbox and self._sandbox.is_apart
+            self._left_behind = 0 if is_apart else len(tree.below())
             self._end(now)
         elif self._ending is not None:
             self._end(now)
         elif "wall_ms" in timeouts and now - self._begun_s >= timeouts["wall_ms"] / 1000:
             self._ending = ("timed_out", "wall")
             self._end(now)
+        elif self._left_s() <= 0:
+            self._ending = ("infra_error", "its claim could not be renewed: another may have it")
+            self._end(now)
         elif "idle_ms" in timeouts and now - self._heard_s >= timeouts["idle_ms"] / 1000:
             self._ending = ("timed_out", "idle")
             self._end(now)
 
+    def _left_s(self) -> float:
+        """How long the tree may go on before it must be asked to end; what renews it says."""
+        until_ms = self._spec.get("until_boot_ms")
+        if until_ms is None:
+            return math.inf
+        with contextlib.suppress(OSError, ValueError):
+            until_ms = max(until_ms, int(_first_line(self._path(UNTIL))))
+        left_ms = until_ms - time.clock_gettime_ns(_BOOT_CLOCK) // 1_000_000
+        return float(left_ms - self._spec["grace_ms"] - _MARGIN_MS) / 1000
+
     def _end(self, now: float) -> None:
         """Ask the tree to end; KILL comes after the grace."""
         self._kill_at = now + self._spec["grace_ms"] / 1000
-        for pid in _tree():
-            _send(pid, signal.SIGTERM)
+        # The sandbox itself is to stay until what is in it has ended.
+        spared = {self._child} if self._sandbox and self._sandbox.is_apart else set()
+        for pid in tree.below() - spared:
+            tree.send(pid, signal.SIGTERM)
             # One that was stopped would not hear it.
-            _send(pid, signal.SIGCONT)
+            tree.send(pid, signal.SIGCONT)
 
     def _press(self, now: float) -> None:
         if self._kill_at is not None and now >= self._kill_at:
-            kill_tree()
+            tree.kill_all()
 
     def _wait_ms(self, now: float) -> float:
         if self._kill_at is not None:
-            return 1000 * max(_LOOK_S, self._kill_at - now)
+            return 1000 * max(tree.LOOK_S, self._kill_at - now)
         timeouts = self._spec.get("timeouts", {})
         ends = [
             since + timeouts[name] / 1000
             for name, since in (("wall_ms", self._begun_s), ("idle_ms", self._heard_s))
             if name in timeouts
         ]
+        left_s = self._left_s()
+        ends += [now + left_s] if left_s < math.inf else []
         return 1000 * max(0.0, min(ends) - now) + 1 if ends else -1
 
     def _serve(self, descriptor: int) -> None:
@@ -305,12 +386,7 @@ class _Shim:
             del self._streams[descriptor]
             return False
         self._heard_s = time.monotonic()
-        stamp = (_now_ms(), self._streams[descriptor])
-        if stamp != self._stamp:
-            _write_all(self._index, b"%d %d %d\n" % (self._bytes, *stamp))
-            self._stamp = stamp
-        _write_all(self._log, data)
-        self._bytes += len(data)
+        self._output.write(self._streams[descriptor], data)
         return True
 
     def _drain(self) -> None:
@@ -337,89 +413,31 @@ class _Shim:
 
     def _end_tree_blindly(self) -> None:
         while True:
-            kill_tree()
+            tree.kill_all()
             try:
                 if not self._reap():
                     return
             except OSError:
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(tree.LOOK_S)
 
     def _record(self, record: dict[str, Any]) -> None:
         """Write the exit record; when this returns it is on disk."""
         used = os.times()
         spec = self._spec
+        self._output.finish()
+        gap = {"gap": [*self._output.gap]} if self._output.gap else {}
         whole = {
             **{name: spec[name] for name in ("run_id", "attempt", "lease_id", "fence")},
             **record,
             "ended_at_ms": _now_ms(),
-            "logs": {"bytes": self._bytes},
+            "logs": {"bytes": self._output.bytes, **gap},
             "usage": {
                 "user_ms": round(used.children_user * 1000),
                 "system_ms": round(used.children_system * 1000),
             },
         }
-        if self._bytes:
-            os.fdatasync(self._log)
         _write_synced(self._path(EXIT), json.dumps(whole).encode() + b"\n", self._folder)
-
-
-def kill_tree() -> None:
-    """Kill all that descends from this process.
-
-    What forks faster than it is killed is stopped first: nothing that is stopped can
-    fork, so in the end nobody is left who is not.
-    """
-    stopped: set[int] = set()
-    while True:
-        new = _tree() - stopped
-        for pid in new:
-            _send(pid, signal.SIGSTOP)
-        if not new:
-            break
-        stopped |= new
-    kill(stopped)
-
-
-def kill(pids: Iterable[int]) -> None:
-    """Kill processes."""
-    for pid in pids:
-        _send(pid, signal.SIGKILL)
-
-
-def _tree() -> set[int]:
-    """The living processes that descend from this one."""
-    parents = living()
-    found: set[int] = set()
-    level = {os.getpid()}
-    while level:
-        level = {pid for pid, parent in parents.items() if parent in level} - found
-        found |= level
-    return found
-
-
-def living() -> dict[int, int]:
-    """Every process that lives, with its parent."""
-    found = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if name.isdigit():
-            with contextlib.suppress(OSError, ValueError):
-                found[int(name)] = _parent(name)
-    return found
-
-
-def _parent(name: str) -> int:
-    with open(f"/proc/{name}/stat", "rb") as stream:
-        # The name of the program may hold anything; what follows the last bracket is not.
-        state, parent = stream.read().rpartition(b")")[2].split()[:2]
-    if state in (b"Z", b"X"):
-        raise ValueError("dead")
-    return int(parent)
-
-
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
 
 
 def _do_nothing(_signal: int, _frame: object) -> None:
@@ -435,17 +453,12 @@ def _first_line(path: str) -> str:
         return stream.readline().strip()
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
 def _write_synced(path: str, data: bytes, folder: str) -> None:
     """Write a whole file so that after a crash it is there whole or not at all."""
     aside = f"{path}.new"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        _write_all(descriptor, data)
+        output.write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

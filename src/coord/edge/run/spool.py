@@ -6,6 +6,7 @@
     exit.json   the exit record
     log, index  what was printed, and when
     control     wakes the shim; cancel says why
+    until       until when, on the boot-time clock, a run of any clone was renewed for us
 
 A process of the tree is known by the shim that it descends from. When the shim was killed
 it is known by the lock `tree` that it holds, or by the run in its environment; one that
@@ -21,7 +22,7 @@ from typing import Any
 
 from coord.core.run.recovery import Facts
 from coord.edge import journal
-from coord.edge.run import shim
+from coord.edge.run import shim, tree
 from coord.edge.run.wake import Wake
 from coord.errors import Refusal
 
@@ -146,9 +147,20 @@ def cancel(folder: str, why: str) -> None:
     """Tell the shim of an attempt to end its tree; it may not have begun yet."""
     line = why.replace("\n", " ").encode() + b"\n"
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, shim.CANCEL), "wb") as stream:
+    # Whole when it is there: a shim that begins just now reads it.
+    path = os.path.join(folder, shim.CANCEL)
+    with open(f"{path}.{os.getpid()}", "wb") as stream:
         stream.write(line)
+    os.replace(stream.name, path)
     _tell(folder, line[:511].rstrip(b"\n") + b"\n")
+
+
+def note_until(folder: str, boot_ms: int) -> None:
+    """Let the shim of an attempt go on until then."""
+    path = os.path.join(folder, shim.UNTIL)
+    with open(f"{path}.new", "w", encoding="ascii") as stream:
+        stream.write(f"{boot_ms}\n")
+    os.replace(f"{path}.new", path)
 
 
 def _tell(folder: str, line: bytes) -> None:
@@ -211,7 +223,7 @@ def _marked(folder: str, run_id: str) -> set[int]:
     """The living processes that bear a sign of an attempt, and what descends from them."""
     if not os.path.exists(os.path.join(folder, shim.BEGUN)):
         return set()
-    parents = shim.living()
+    parents = tree.living()
     mark, lock = f"COORD_RUN={run_id}".encode(), os.path.join(os.path.realpath(folder), shim.TREE)
     found = {pid for pid in parents if pid != os.getpid() and _bears(pid, mark, lock)}
     while True:
@@ -240,7 +252,7 @@ def end_tree(folder: str, run_id: str) -> bool:
         found = _marked(folder, run_id)
         if not found and not _tree_is_held(folder):
             return True
-        shim.kill(found)
+        tree.kill(found)
         time.sleep(_LOOK_S)
     return False
 

@@ -24,8 +24,10 @@ from coord.core import arbiter, record
 from coord.core import event as events
 from coord.core.arbiter import Hold
 from coord.core.record import Record
+from coord.core.run import groups
 from coord.edge import clock, index, journal, store
 from coord.edge.clock import Chance
+from coord.edge.index import runs
 from coord.edge.replica import Replica
 from coord.edge.sync import MARKED, Syncer, outgoing
 from coord.edge.sync.target import is_race, refused, unreachable
@@ -34,11 +36,12 @@ from coord.errors import Refusal
 HOLDS = "hold/"
 _FILE = "hold.json"
 _TRIES = 8
+_AT_ONCE = 50
 _PATIENCE_S = 30.0
 
 
 class Wanted(NamedTuple):
-    """A hold to be confirmed.
+    """A hold to be confirmed; several of one lease_id are won by one event, under one nonce.
 
     hold: its resource, lease_id, agent_id, session_id, writer, ttl_ms (and fence, for one
     that is renewed). fence: the largest known here. newest: the newest event id.
@@ -124,21 +127,40 @@ class Confirmer:
             self.look()
         raise Refusal("unconfirmed", f"the record of {domain} moved each time", "try again")
 
+    def end(self, domain: str) -> bool:
+        """Whether nobody holds a domain any more; what ran out is taken from its record."""
+        for _ in range(_TRIES):
+            found = self._read(domain)
+            if found is None or not found.holds:
+                return True
+            if any(self._watched_ms(domain, hold) < hold["ttl_ms"] for hold in found.holds):
+                return False
+            nonces = {hold["nonce"] for hold in found.holds}
+            if self._swap([record.without(found, nonces, record.floor_id(found, found.holds))]):
+                return True
+            self.look()
+        return False
+
     def _swapped(self, wanted: Sequence[Wanted]) -> list[Won] | None:
         """One try; None when somebody else was faster."""
+        self._bring([one.domain for one in wanted])
         records: dict[str, Record | None] = {}
+        nonces: dict[str, str] = {}
         won: list[Won] = []
         for one in wanted:
             if one.domain not in records:
                 records[one.domain] = self._read_for(one)
-            one_won, records[one.domain] = self._judged(one, records[one.domain])
+            lease_id = one.hold["lease_id"]
+            chance = Chance(f"{one.hold['writer']} {one.newest} {lease_id}")
+            nonce = nonces.setdefault(lease_id, chance.name(16))
+            one_won, records[one.domain] = self._judged(one, nonce, records[one.domain])
             won.append(one_won)
         before_boot_ms = clock.boot_ms()
         for one_won in won:
             leave_note(self._local, one_won.domain, one_won.hold["nonce"])
         if not self._swap([after for after in records.values() if after is not None]):
             for one_won in won:
-                self.forget(one_won.hold["nonce"])
+                self.forget(one_won.domain, one_won.hold["nonce"])
             return None
         return [w._replace(until_boot_ms=before_boot_ms + w.hold["ttl_ms"]) for w in won]
 
@@ -150,10 +172,9 @@ class Confirmer:
             found = record.without(found, given, found.event_id)
         return found
 
-    def _judged(self, wanted: Wanted, found: Record | None) -> tuple[Won, Record]:
+    def _judged(self, wanted: Wanted, nonce: str, found: Record | None) -> tuple[Won, Record]:
         """What a swap would win, and the record then. Refusals: held, clock."""
-        chance = Chance(f"{wanted.hold['writer']} {wanted.newest} {wanted.hold['lease_id']}")
-        hold = {**wanted.hold, "nonce": chance.name(16)}
+        hold = {**wanted.hold, "nonce": nonce}
         judged = record.judge(
             found, hold, functools.partial(self._watched_ms, wanted.domain),
             wanted.take_over, wanted.conflict,
@@ -252,10 +273,10 @@ class Confirmer:
 
     # What a process that has ended may have left.
 
-    def forget(self, nonce: str) -> None:
+    def forget(self, domain: str, nonce: str) -> None:
         """Take a note away: its swap and its event are both there, or neither."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._local, store.CONFIRMING, nonce))
+            os.unlink(_note_path(self._local, domain, nonce))
 
     def give_back(self, domain: str, nonce: str) -> None:
         """Release a hold of ours, now if the remote answers, else by a later command."""
@@ -264,20 +285,38 @@ class Confirmer:
             self.settle()
 
     def settle(self) -> None:
-        """Give back what leftovers say was won and is not held."""
-        for name in leftovers(self._local):
-            note = _read_note(os.path.join(self._local, store.CONFIRMING, name))
-            if note is None or self._settled(str(note["domain"])):
-                self.forget(name)
+        """Give back what leftovers say was won and is not held, many in one push."""
+        names = leftovers(self._local)
+        for start in range(0, len(names), _AT_ONCE):
+            paths = [
+                os.path.join(self._local, store.CONFIRMING, n) for n in names[start:][:_AT_ONCE]
+            ]
+            notes = [note for note in map(_read_note, paths) if note is not None]
+            if self._settled(list(dict.fromkeys(str(note["domain"]) for note in notes))):
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
 
-    def _settled(self, domain: str) -> bool:
+    def _settled(self, domains: Sequence[str]) -> bool:
         for _ in range(_TRIES):
-            found = self._read(domain)
-            after = self._without_ours(found) if found else None
-            if after is None or after == found or self._swap([after]):
+            self._bring(domains)
+            there = [found for found in map(self._read, domains) if found]
+            afters = [(found, self._without_ours(found)) for found in there]
+            changed = [after for found, after in afters if after != found]
+            if not changed or self._swap(changed):
                 return True
             self.look()
         return False
+
+    def _bring(self, domains: Sequence[str]) -> None:
+        """Have the records of these domains here, with one fetch."""
+        names = [HOLDS + record.name(domain) for domain in domains]
+        there = [name for name in names if name in self._listing]
+        paths = [f"{self._listing[name]}:{_FILE}" for name in there]
+        found = self._repository.objects(paths) if paths else []
+        missing = [name for name, data in zip(there, found, strict=True) if data is None]
+        if missing:
+            self._syncer.fetch(missing)
 
     def _without_ours(self, found: Record) -> Record:
         """The record without what this clone has in it and does not hold."""
@@ -285,7 +324,7 @@ class Confirmer:
         with index.opened(place.store, self._now_ms) as known:
             replica = Replica(place, known.newest_known())
             ours = {hold["writer"] for hold in found.holds if replica.owns(hold["writer"])}
-            held = arbiter.confirmed_in(known.state(entity_of(found.domain)))
+            held = _held_in(known, found.domain)
             after = found
             for hold in found.holds:
                 stands = held.get(hold["lease_id"])
@@ -301,11 +340,15 @@ class Confirmer:
 
 def leave_note(local: str, domain: str, nonce: str) -> None:
     """Note that a swap is about to be made, or is to be undone."""
-    path = os.path.join(local, store.CONFIRMING, nonce)
+    path = _note_path(local, domain, nonce)
     with store.refusing_disk_errors(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as stream:
             stream.write(journal.as_json({"domain": domain, "nonce": nonce}))
+
+
+def _note_path(local: str, domain: str, nonce: str) -> str:
+    return os.path.join(local, store.CONFIRMING, f"{nonce}-{record.name(domain)[:8]}")
 
 
 def leftovers(local: str) -> Sequence[str]:
@@ -336,4 +379,15 @@ def _read_note(path: str) -> Mapping[str, Any] | None:
 def entity_of(domain: str) -> str:
     """The entity whose fold tells who holds a domain."""
     kind, _, name = domain.partition(":")
-    return f"work/{name}" if kind == "work" else f"lease/{domain}"
+    return f"{kind}/{name}" if kind in ("work", "run") else f"lease/{domain}"
+
+
+def _held_in(known: index.Index, domain: str) -> Mapping[str, Hold]:
+    """The confirmed holds of a domain, as the fold has them, by lease."""
+    if not domain.startswith(groups.DOMAIN):
+        return arbiter.confirmed_in(known.state(entity_of(domain)))
+    found: dict[str, Hold] = {}
+    for run_id, limit in runs.taken_in(known.connection, domain.removeprefix(groups.DOMAIN)):
+        for lease_id, hold in arbiter.confirmed_in(known.state(f"run/{run_id}")).items():
+            found[lease_id] = {**hold, "resource": groups.resource_of(domain, limit)}
+    return found
