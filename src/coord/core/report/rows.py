@@ -128,7 +128,7 @@ def _about(refs: Raw) -> str:
 
 def _said(body: Raw) -> str:
     values = (body.get(name) for name in _SAID)
-    said = next((value for value in values if isinstance(value, str) and value), "")
+    said: str = next((value for value in values if isinstance(value, str) and value), "")
     if isinstance(body.get("to"), list):
         to = ", ".join(str(one).partition(":")[2] for one in body["to"][:5])
         said = f"to {to}: {said}"
