@@ -214,6 +214,28 @@ def test_a_run_of_all_clones_is_refused_where_no_remote_can_decide(run: Any, sto
     assert (answer.code, answer.error["code"]) == (3, "no_remote")
 
 
+def test_how_a_job_ended_whose_worker_was_killed_is_recorded_without_another_worker(
+    sides: list[Side], tmp_path: Path
+):
+    ada, _ = sides
+    ada.ok("ev", "config", "set", "run.ttl_ms", "3s")
+    script = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; exit 7"
+    words = ("--anywhere", "--grace", "100ms", "--", "sh", "-c", script)
+    run_id = ada.ok("run", "request", *words).json["run_id"]
+    polling = ada.start("run", "poll", as_="agent:w1")
+    until((tmp_path / "begun").exists, "the job begins")
+    until(lambda: ada.ok("run", "show", run_id).json["status"] == "started", "it is recorded")
+    until((ada.store / "local" / "run-keeper").exists, "it has a keeper")
+    polling.kill()
+    polling.communicate()
+    (tmp_path / "go").touch()
+
+    until(lambda: "outcome" in ada.ok("run", "show", run_id).json, "the keeper records it")
+
+    told = ada.ok("run", "show", run_id).json
+    assert (told["outcome"], told["attempts"][0]["exit_code"]) == ("failed", 7)
+
+
 def renewals(side: Side) -> int:
     return len(side("ev", "list", "--type", "run.renewed", "--limit", "0").lines)
 

@@ -1,6 +1,7 @@
 """The keeper: a process apart that renews, at the git remote, what this store executes for all.
 
-One per store, while there is such a run: it holds the lock `local/run-keeper`. What it has
+One per store, while there is such a run: it holds the lock `local/run-keeper`. It records
+how they ended where the worker was killed, for else it would renew what is dead. What it has
 renewed it writes into the attempt's folder, for the shim ends its command when nobody does.
 """
 
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 from coord.cli import confirming, kit
 from coord.cli.run.competing import until_boot_ms
+from coord.cli.run.worker import Worker
 from coord.core import arbiter
 from coord.core.draft import Draft
 from coord.core.problem import State
@@ -53,8 +55,13 @@ def _child(call: kit.Call, lock: int) -> NoReturn:
 
 
 def _keep(call: kit.Call) -> None:
+    # What has ended is recorded here too, should the worker have been killed.
+    worker = Worker(call)
+    worker.takes_queue = False
     while True:
         call.now_ms = clock.now_ms()
+        with contextlib.suppress(Refusal):
+            worker.look()
         states = _open_here(call)
         if not states:
             return
