@@ -5,6 +5,8 @@
     sync-import   10,000 events of another clone          1 s beyond git fetch
     sync-crowd    16 clones push at once                  no retry
     --big:
+    sync-ssh      the first two by ssh on loopback: git's own command takes as long as it
+                  does for most people, and the start of Python weighs as little
     sync-growth   1,000 syncs of one event each           3 × the journals, packed
     sync-fresh    the first sync of a clone: 1,000        10 s
                   writers, 100,000 events; also archived
@@ -25,6 +27,7 @@ from statistics import median
 
 import generate
 import measure
+import tunnel
 from measure import Asked, Case, Row
 
 TURNS = 7
@@ -46,10 +49,13 @@ def remote_in(folder: Path) -> Path:
     return remote
 
 
-def clone_of(remote: Path, name: str) -> Path:
-    """A clone with an empty store and somebody who may commit."""
+def clone_of(remote: Path, name: str, prefix: str = "") -> Path:
+    """A clone with an empty store and somebody who may commit.
+
+    prefix: what the remote's URL begins with, if it is one.
+    """
     folder = remote.parent / name
-    measure.run(["git", "clone", "--quiet", str(remote), str(folder)], remote.parent)
+    measure.run(["git", "clone", "--quiet", f"{prefix}{remote}", str(folder)], remote.parent)
     for key in ("name", "email"):
         measure.run(["git", "config", f"user.{key}", "bench"], folder)
     measure.run(["ev", "init"], folder)
@@ -100,11 +106,11 @@ def gits_own(name: str, sample: measure.Sample) -> Row:
     return Row(name, sample.median_ms, "ms", 1.0, 1.0, peak_mib=sample.peak_mib)
 
 
-def quiet(asked: Asked) -> Iterator[Row]:
+def quiet(asked: Asked, prefix: str = "") -> Iterator[Row]:
     """A sync with nothing to do; nothing on either side may be written."""
     folder = section(asked, "sync-quiet")
     remote = remote_in(folder)
-    ours = clone_of(remote, "ours")
+    ours = clone_of(remote, "ours", prefix)
     measure.run(["wk", "import", "--from", "beads", str(asked.data)], ours)
     measure.run(["ev", "sync"], ours)
     measure.run(["ev", "sync"], ours)
@@ -132,11 +138,18 @@ def files_of(folder: Path) -> Files:
     return found
 
 
-def pushing(asked: Asked) -> Iterator[Row]:
+def by_ssh(asked: Asked) -> Iterator[Row]:
+    """Nothing to do, and something, by way of an ssh server on this machine."""
+    with tunnel.remotes(asked.folder / "sshd") as prefix:
+        yield from quiet(asked, prefix)
+        yield from pushing(asked, prefix)
+
+
+def pushing(asked: Asked, prefix: str = "") -> Iterator[Row]:
     """New events of one clone, beside a commit and push of as many bytes."""
     folder = section(asked, "sync-push")
     remote = remote_in(folder)
-    ours, theirs = clone_of(remote, "ours"), clone_of(remote, "theirs")
+    ours, theirs = clone_of(remote, "ours", prefix), clone_of(remote, "theirs", prefix)
     emit(ours, PUSHED)
     measure.run(["ev", "sync"], ours)
     floor, sync, plain, safe = (measure.Sample() for _ in range(4))
@@ -317,4 +330,8 @@ SMALL: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
     "sync-import": importing,
     "sync-crowd": crowd,
 }
-BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {"sync-growth": growth, "sync-fresh": fresh}
+BIG: Mapping[str, Callable[[Asked], Iterator[Row]]] = {
+    "sync-ssh": by_ssh,
+    "sync-growth": growth,
+    "sync-fresh": fresh,
+}
