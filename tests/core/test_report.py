@@ -191,7 +191,7 @@ def test_a_row_tells_of_needs_with_what_blocks_first():
 
     row = read(rows.item(state(links=needs), START_MS, {"c": True}.get, room))
 
-    assert [a["href"] for tag, a in row.tags if tag == "a"] == ["#i-c", "#i-b", "#i-d"]
+    assert [a["href"] for tag, a in row.tags if tag == "a"] == ["#i-a", "#i-c", "#i-b", "#i-d"]
     assert row.tags[0] == ("tr", {"id": "i-a", "class": "blocked"})
 
 

@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -241,3 +242,18 @@ def test_what_a_disk_says_is_a_refusal_that_names_the_path(number, code):
 
     assert refused.value.code == code
     assert "/the/path" in refused.value.message
+
+
+def test_another_thread_than_the_main_one_waits_for_a_lock_too(tmp_path):
+    """No signal can end its waiting; the deadline holds all the same."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    mine = (descriptor, fcntl.LOCK_EX, 0.05, str(tmp_path))
+    with ThreadPoolExecutor(1) as thread:
+        with store.locked(str(tmp_path)):
+            refused = thread.submit(store.flock_within, *mine).exception()
+            waiting = thread.submit(store.flock_within, *mine[:2], 60.0, mine[3])
+        waiting.result(60)
+    os.close(descriptor)
+
+    assert isinstance(refused, Refusal)
+    assert refused.code == "busy"

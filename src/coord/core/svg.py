@@ -61,9 +61,11 @@ def drawn(
         yield _arrow(place[one], place[other], one, other, said, number in back)
     for name, (x, y) in place.items():
         href, kind = (inside or {}).get(name, ("", ""))
-        yield f'<a href="{href}" class="{kind}">' if href else ""
+        if href:
+            yield f'<a href="{href}" class="{kind}">'
         yield from _box(nodes[name], x, y)
-        yield "</a>" if href else ""
+        if href:
+            yield "</a>"
     yield "</svg>"
 
 

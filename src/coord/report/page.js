@@ -259,10 +259,12 @@ function follow() {
   row.classList.add("shown");
 }
 
-// --- live: rows as they come, the pictures when it is quiet ---------------------------------
+// --- live: rows as they come, the pictures soon after ---------------------------------------
 
-const QUIET_MS = 1500;
+// How long the pictures may be behind; longer where making them takes long.
+const BEHIND_MS = 1500;
 let waiting = 0;
+let cost = 0;
 
 function live() {
   const source = new EventSource(document.body.dataset.live);
@@ -298,14 +300,16 @@ function take(news) {
   }
   one("#when time").textContent = news.when;
   if (one("#search").value) search();
-  clearTimeout(waiting);
-  waiting = setTimeout(() => redraw(false), QUIET_MS);
+  waiting ||= setTimeout(() => redraw(false), Math.max(BEHIND_MS, 2 * cost));
 }
 
 // All that is drawn from many facts comes anew from the server, as the page itself does.
 async function redraw(withRows) {
-  const answer = await fetch(location.pathname);
-  if (!answer.ok) return;
+  const began = performance.now();
+  clearTimeout(waiting);
+  waiting = 0;
+  const answer = await fetch(location.pathname).catch(() => null);
+  if (!answer?.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const parts = ["told", "board", "trouble", "plots", ...(withRows ? ["items", "events"] : [])];
   for (const id of parts) one(`#${id}`).replaceChildren(...one(`#${id}`, fresh).childNodes);
@@ -313,6 +317,7 @@ async function redraw(withRows) {
   showTools();
   if (one("#search").value) search();
   tellWindow();
+  cost = performance.now() - began;
 }
 
 function swapPicture(what, fresh) {

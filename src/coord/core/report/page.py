@@ -16,9 +16,11 @@ from coord.core import digest
 from coord.core.report import markup, plots, rows, sections, timeline
 from coord.core.report.facts import COLUMNS, Facts, Raw
 
-ITEMS_BYTES = 2_600_000
+# Five million in all: the pictures, the board and what is stuck take less than one.
+ROWS_BYTES = 3_850_000
+ITEMS_BYTES = 2_900_000
+# Of which for descriptions, checks and comments.
 MORE_BYTES = 500_000
-EVENTS_BYTES = 1_000_000
 CHUNK = 100
 
 
@@ -56,8 +58,9 @@ def rendered(facts: Facts, assets: Assets, live: bool = False) -> str:
     """The page. live: it comes from a server that tells what is new."""
     placed = sections.short_rows(facts)
     needs = sections.needs_in(facts)
-    event_rows, events_left = _events(facts)
     item_rows, items_left = _items(facts, placed)
+    taken_bytes = sum(len(row.encode()) for row in item_rows)
+    event_rows, events_left = _events(facts, ROWS_BYTES - taken_bytes)
     parts = {
         "title": markup.text(facts.project, 80),
         "policy": markup.text(assets.policy(live), 2000),
@@ -92,9 +95,9 @@ def _items(facts: Facts, placed: Iterable[tuple[str, Mapping[str, Any]]]) -> tup
     return kept, room.refused
 
 
-def _events(facts: Facts) -> tuple[list[str], int]:
+def _events(facts: Facts, room_bytes: int) -> tuple[list[str], int]:
     """The newest first."""
-    room = markup.Room(EVENTS_BYTES)
+    room = markup.Room(room_bytes)
     kept = []
     for raw in reversed(facts.events):
         row = rows.event(raw, facts.problems.get(raw["event_id"]))
