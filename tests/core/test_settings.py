@@ -65,7 +65,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name():
         settings.parse("claim.tll_ms", "30m")
 
     assert refused.value.code == "unknown_setting"
-    assert refused.value.hint == "did you mean claim.ttl_ms?"
+    assert refused.value.hint.startswith("did you mean claim.ttl_ms")
 
 
 def test_an_unknown_setting_like_no_other_is_refused_with_the_names_there_are():

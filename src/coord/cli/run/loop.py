@@ -66,7 +66,8 @@ def _loop(call: kit.Call, max_iterations: int | None, max_wall: int | None,
     At least one --max-… or --no-progress is needed. Progress is evidence: the files of the
     working tree that git does not ignore, the states of work items, how --until ended; what
     was there before is nothing new. Time and cost cut a round off. A round that fails is a
-    round. With --max-cost a round that says nothing of its cost stops the loop.
+    round. With --max-cost a round that says nothing of its cost stops the loop. A later
+    attempt of a run begins to count anew.
 
     Why it stopped goes to stderr, as {"loop":{"reason":…}} in a pipe; so does a warning
     when 90 % of a bound is used, or all but one round. In a run both are events too, and

@@ -34,7 +34,7 @@ def rollback(call: kit.Call, run_id: str) -> None:
     events with which the undos would begin.
 
     \b
-    Exits: 3 no such run; 4 it was executed in another store; 5 it has not ended, an undo
+    Exits: 3 no such run; 4 a step was executed in another store; 5 it has not ended, an undo
            failed, or nobody knows how a step ended; 7 another rollback is under way.
     Example: run rollback run-7k2m --why "the deploy was wrong"
     """
@@ -65,8 +65,6 @@ def _ended(call: kit.Call, text: str) -> State:
     call.now_ms = clock.now_ms()
     state = common.state_of(call, text)
     run_id = state["run_id"]
-    if state["spec"].get("store") != replica.home(call.place):
-        raise Refusal("not_allowed", f"{run_id} was executed in another store", "undo it there")
     if "resumed_by" in state:
         other = state["resumed_by"]
         raise Refusal("wrong_state", f"{other} goes on with its steps", f"run rollback {other}")
@@ -118,6 +116,12 @@ def _begun(call: kit.Call, undo: Undo, chain: list[State]) -> Draft:
         hint = (f"look at what it did, then: run step {name} --run {chain[0]['run_id']}"
                 " --done, or --redo")  # fmt: skip
         raise Refusal("wrong_state", text, hint, step=name)
+    attempts = {one["attempt"]: one for one in state["attempts"]}
+    if attempts.get(step["attempt"], {}).get("store", state["spec"].get("store")) != replica.home(
+        call.place
+    ):
+        text = f"step {name} of {state['run_id']} was executed in another store"
+        raise Refusal("not_allowed", text, "undo it there, and go on here after a sync")
     on = {"to": state["resumed_by"]} if "resumed_by" in state else {}
     return call.draft(*facts.of_step(state, "undoing", name, **on))
 

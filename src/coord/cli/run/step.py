@@ -59,7 +59,8 @@ def _step(call: kit.Call, name: str, run_id: str | None, settled: str | None, ou
 
     \b
     Exits: CMD's own; 2 not in a run; 5 nobody knows how it ended, or this attempt has used
-           the name for another command; 126 CMD cannot be executed; 127 there is no CMD.
+           the name for another command; 7 --done, --redo: it is being executed; 126 CMD
+           cannot be executed; 127 there is no CMD.
     Example: run step deploy --undo './undeploy.sh' -- ./deploy.sh
     """
     if not steps.is_name(name):
@@ -110,6 +111,7 @@ def _settle(call: kit.Call, run_id: str, name: str, how: str, output: str | None
     with call.desk() as desk:
         found = [(s, steps.found(s, name)) for s in lineage(desk, run_id)]
         owner = next((state for state, step in found if step), found[0][0])
+        stepping.refuse_running(stepping.folder_of(call.place.local, owner["run_id"]), name)
         fact = facts.of_step(owner, "settled", name, **{"as": how}, **printed)
         written = desk.take(call.draft(*fact))
         if not call.dry_run:
@@ -163,10 +165,11 @@ class _Step:
             verdict = steps.judge(lineage(known, self._run_id), self._asked(known))
             if verdict.what != steps.REPLAY or verdict.step is None:
                 return None
-            event = known.event(verdict.step["result"])
-            assert event is not None, "a result is an event"
-            body = event["body"]
-        common.write_all(sys.stdout, _printed(self._call, body))
+            body = _result_of(known, verdict.step)
+        try:
+            common.write_all(sys.stdout, _printed(self._call, body))
+        except BrokenPipeError:
+            raise kit.Closed from None
         if "stdout_bytes" in body:
             text = f"step {self._name} printed {body['stdout_bytes']} bytes, of which less was kept"
             self._call.warn("too_large", text, "keep what is large in files")
@@ -321,9 +324,20 @@ def _printed(call: kit.Call, body: Mapping[str, Any]) -> bytes:
 
 def printed_by(call: kit.Call, known: Index, step: Mapping[str, Any]) -> bytes:
     """What a completed step printed."""
+    return _printed(call, _result_of(known, step))
+
+
+def _result_of(known: Index, step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body of the event with which a step ended.
+
+    Refusals: unknown_event, when its line is not here any more.
+    """
     event = known.event(step["result"])
-    assert event is not None, "a result is an event"
-    return _printed(call, event["body"])
+    if event is None:
+        text = f"the result of step {step['name']}, {step['result']}, is not here"
+        raise Refusal("unknown_event", text, "ev check tells what else is missing")
+    body: Mapping[str, Any] = event["body"]
+    return body
 
 
 def _attempt_of(call: kit.Call, desk: Desk, state: State) -> Mapping[str, Any]:

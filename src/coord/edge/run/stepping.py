@@ -31,9 +31,7 @@ def turn(folder: str, name: str) -> Iterator[int]:
     Yields a descriptor to be inherited by the command, which `wait_for_tree` has to lock.
     Refusals: wrong_state, when one waits for it inside itself.
     """
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, digest.sha256(name.encode()).hexdigest()[:16])
-    lock, tree = _opened(f"{path}.turn"), _opened(f"{path}.tree")
+    lock, tree = _locks(folder, name)
     try:
         _take(lock, name)
         yield tree
@@ -42,18 +40,36 @@ def turn(folder: str, name: str) -> Iterator[int]:
         os.close(lock)
 
 
+def refuse_running(folder: str, name: str) -> None:
+    """Refuse to speak of a step's end while its process, or its command, still lives.
+
+    Refusals: busy.
+    """
+    locks = _locks(folder, name)
+    try:
+        if not all(map(_is_taken, locks)):
+            raise Refusal("busy", f"step {name} is being executed", "wait until it has ended")
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+def _locks(folder: str, name: str) -> tuple[int, int]:
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, digest.sha256(name.encode()).hexdigest()[:16])
+    return _opened(f"{path}.turn"), _opened(f"{path}.tree")
+
+
 def _opened(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _take(lock: int, name: str) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _is_taken(lock):
         holder = os.pread(lock, 32, 0).strip()
         if holder.isdigit() and int(holder) in process.ancestors():
             text = f"step {name} is asked for by its own command"
-            raise Refusal("wrong_state", text, "give it another name") from None
+            raise Refusal("wrong_state", text, "give it another name")
         fcntl.flock(lock, fcntl.LOCK_EX)
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
@@ -67,18 +83,23 @@ def wait_for_tree(tree: int) -> None:
 
 @contextlib.contextmanager
 def alone(folder: str, name: str) -> Iterator[None]:
-    """Be the only one who does this, or be refused at once; commands started inherit it.
+    """Be the only one who does this, or be refused at once.
 
     Refusals: busy.
     """
     os.makedirs(folder, exist_ok=True)
     lock = _opened(os.path.join(folder, name))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_taken(lock):
+            raise Refusal("busy", f"another {name} of it is under way", "wait until it has ended")
         yield
-    except BlockingIOError:
-        raise Refusal(
-            "busy", f"somebody else is at this {name}", "wait until it has ended"
-        ) from None
     finally:
         os.close(lock)
+
+
+def _is_taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
