@@ -171,6 +171,18 @@ def test_who_only_reads_is_in_nobodys_way(leased):
     assert leased("lease", "guard", "--hook", input="no json", as_="agent:ada").code == 6
 
 
+def test_a_name_that_no_file_can_have_is_nobodys(leased):
+    """And what stands beside it is judged all the same."""
+    asked = claude(leased.folder, "src/api/a\x00.py")
+
+    hooked = leased("lease", "guard", "--hook", input=json.dumps(asked), as_="agent:ada")
+    piped = leased("lease", "guard", "-", input="a\0b\nsrc/api/a.py\n", as_="agent:ada")
+
+    assert (hooked.code, hooked.out, hooked.err) == (0, "", "")
+    assert [row["verdict"] for row in piped.lines] == ["unmanaged", "blocked"]
+    assert piped.code == 1
+
+
 def test_it_fails_open_only_when_the_store_cannot_be_read_and_says_so(run, store, leased):
     leased.ok("lease", "guard", "--install")
     store.rename(store.parent / "away")

@@ -93,7 +93,7 @@ def test_a_chain_longer_than_the_stack_is_found():
 def test_the_reason_says_what_an_item_frees_and_where_it_stands(pairs, reasons):
     needs = graph.needs_of(tuple(pair) for pair in pairs.split())
 
-    told = [*graph.reasons(needs, reasons, graph.longest_chain(needs))]
+    told = [*graph.reasons(needs, reasons, graph.waiting_for(needs), graph.longest_chain(needs))]
 
     assert told == [*reasons.values()]
 

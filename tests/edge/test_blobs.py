@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coord.core.draft import Draft
 from coord.core.event import MAX_LINE_BYTES
 from coord.edge import blobs
+from tests.clones import Clone
 from tests.strategies import raw
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path)
 
 
 def named(text):
@@ -132,3 +139,20 @@ def test_a_blob_that_was_cut_by_a_crash_is_written_again(tmp_path):
     blobs.store(str(tmp_path), {name: b"hello"})
 
     assert blobs.load(str(tmp_path), named("hello")) == "hello"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"argv": ["echo", "x" * 70_000]}, {"shell": "x" * 70_000},
+     {"argv": ["true"], "env": {"A": "x" * 70_000}},
+     {"argv": ["true"], "group": {"name": "x" * 70_000, "limit": 1}},
+     {"argv": ["true"], "requires": ["x" * 70_000]}],
+    ids=["argv", "shell", "env", "group", "requires"],
+)  # fmt: skip
+def test_a_command_too_long_for_its_line_is_refused_rather_than_without_effect(clone, body):
+    """Nobody folds a request whose words stand elsewhere."""
+    draft = Draft("run.requested", {"run_id": "run-a"}, body)
+
+    assert clone.refusal(draft).code == "too_large"
+    [kept] = clone.write(Draft("run.requested", {"run_id": "run-a"}, {"argv": ["true"]}))
+    assert clone.state("run/run-a")["request_event"] == kept["event_id"]

@@ -96,6 +96,9 @@ class Tree:
 
     def path(self, path: str) -> str | None:
         """A path, from the folder one stands in, named from the top; None outside."""
+        if "\0" in path:
+            # No file is called so, and the system would not even be asked.
+            return None
         real = os.path.realpath(os.path.join(self._folder, path))
         # Where there is no working tree, names lie in the store's own.
         top = self.top(os.path.dirname(real)) or self._place.tree

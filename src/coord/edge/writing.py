@@ -155,9 +155,9 @@ class Desk:
         after, problem = judging.judge(event, self)
         if problem is not None:
             raise self._refusal(problem, event)
-        placed = appender.add(raw) or appender.add(blobs.fitted(raw, self._blobs))
+        placed = appender.add(raw)
         if placed is None:
-            raise _too_large(raw)
+            placed, after = self._fitted(appender, raw, event)
         self.newest = event_id
         self._taken.add(event_id)
         if before:
@@ -170,6 +170,21 @@ class Desk:
             again = event._replace(raw=placed)
             self._keys.setdefault(events.key_scope(raw), []).append(again)
         return Written(placed)
+
+    def _fitted(
+        self, appender: journal.Appender, raw: Mapping[str, Any], event: Event
+    ) -> tuple[dict[str, Any], State]:
+        """Take an event with its long texts kept apart, as written and the state after it.
+
+        Refused where it would have no effect then: not every text may stand elsewhere, and
+        what is acknowledged counts.
+        """
+        short = blobs.fitted(raw, self._blobs)
+        after, problem = judging.judge(event._replace(body=short["body"], raw=short), self)
+        placed = appender.add(short) if problem is None else None
+        if placed is None:
+            raise _too_large(raw)
+        return placed, after
 
     def _refuse_over(self, lease_id: str) -> None:
         """Refuse what a confirmed hold no longer allows: other clones wait on their own clocks."""

@@ -92,7 +92,8 @@ def _critical(call: kit.Call, known: Index, chain: bool) -> Iterator[dict[str, A
     place = {work_id: number for number, work_id in enumerate(longest, start=1)}
     ordered = longest if chain else sorted(counts, key=lambda work_id: (-counts[work_id], work_id))
     now_ms, is_open = call.query_now(known), common.is_open_in(known)
-    for work_id, reason in zip(ordered, graphs.reasons(needs, ordered, longest), strict=True):
+    reasons = graphs.reasons(needs, ordered, counts, longest)
+    for work_id, reason in zip(ordered, reasons, strict=True):
         row = view.short(common.state_of(known, work_id), now_ms, is_open)
         row["waiting"] = counts.get(work_id, 0)
         if work_id in place:

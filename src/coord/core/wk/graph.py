@@ -64,17 +64,20 @@ def longest_chain(needs: Needs) -> list[str]:
     return min(best.values(), key=_longest_first, default=[])
 
 
-def reasons(needs: Needs, ids: Iterable[str], longest: Sequence[str]) -> Iterator[str]:
+def reasons(
+    needs: Needs, ids: Iterable[str], counts: Mapping[str, int], longest: Sequence[str]
+) -> Iterator[str]:
     """Why each of these items holds up others: what it frees, how many wait, its place.
 
-    An item is freed by another when it needs nothing else. longest: `longest_chain`.
+    An item is freed by another when it needs nothing else. counts: `waiting_for`.
+    longest: `longest_chain`.
     """
     waiters = turned(needs)
     place = {work_id: number for number, work_id in enumerate(longest, start=1)}
     for work_id in ids:
         direct = [one for one in waiters.get(work_id, ()) if one != work_id]
         freed = [one for one in direct if not {*needs[one]} - {work_id}]
-        count = len(reached(work_id, waiters) - {work_id})
+        count = counts.get(work_id, 0)
         parts = [_frees(freed, direct)]
         if count > max(len(freed), 1):
             parts.append(f"{count} wait for it in the end")
