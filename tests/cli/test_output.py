@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import journals
-from tests.conftest import Runner
+from tests.conftest import DEADLINE_S, Runner
 
 ADA = {"as_": "agent:ada"}
 HOSTILE = "evil\ntitle\x1b]0;pwned\x07 \x1b[31mred \u202ertl \t\u2028end"
@@ -122,6 +122,24 @@ def test_a_reader_that_has_enough_is_no_error(run: Runner, store: Path, words: s
     assert done.returncode == 0
     assert target.read_text().count("\n") == 1
     assert (run.folder / "first.err").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["ev watch", "wk watch", "wk watch --ready", "wk board --watch", "lease watch", "msg watch",
+     "msg recv --follow"],
+)  # fmt: skip
+def test_a_watch_ends_when_its_reader_is_gone(run: Runner, store: Path, words: str):
+    """Also when nothing happens that it could fail to tell."""
+    watch = run.start(*words.split(), as_="agent:ada")
+    assert watch.stdout is not None
+    assert watch.stderr is not None
+
+    watch.stdout.close()
+
+    assert watch.wait(DEADLINE_S) == 0
+    assert watch.stderr.read() == b""
+    watch.stderr.close()
 
 
 def shell(run: Runner, script: str) -> tuple[int, str, str]:

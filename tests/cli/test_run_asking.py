@@ -69,7 +69,8 @@ def test_a_retry_under_an_idempotency_key_answers_what_it_did_then(ask, run: Run
 @pytest.mark.parametrize(
     "options",
     [
-        ("--cron", "61 * * * *"), ("--cron", "@often"), ("--every", "10ms"), ("--tz", "UTC"),
+        ("--cron", "61 * * * *"), ("--cron", "@often"), ("--every", "10ms"),
+        ("--cron", "0 0 30 2 *"), ("--cron", "0 0 31 apr,jun *"), ("--tz", "UTC"),
         ("--cron", "* * * * *", "--every", "1h"), ("--every", "1h", "--tz", "UTC"),
         ("--cron", "* * * * *", "--tz", "Mars/Olympus"), ("--every", "1h", "--expires", "1d"),
         ("--catch-up", "all"), ("--if-there", "join"),

@@ -5,6 +5,7 @@ machine, the same request has to be refused with the probe's own words.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ class Boxed:
     """`boxed(line, options…)`: executes a shell line in this kind of sandbox."""
 
     def __init__(self, run: Any, kind: str) -> None:
-        self._run, self.kind = run, kind
+        self.run, self.kind = run, kind
         self.attempt: dict[str, Any] = {}
 
     @property
@@ -45,8 +46,8 @@ class Boxed:
 
     def __call__(self, line: str, *options: str, env: Any = None, cwd: Path | None = None) -> Any:
         words = ("exec", "--sandbox", self.kind, *options, "--shell", line)
-        answer = self._run("run", *words, as_=ADA, env=env, cwd=cwd)
-        row = newest(self._run)
+        answer = self.run("run", *words, as_=ADA, env=env, cwd=cwd)
+        row = newest(self.run)
         self.attempt = row["attempts"][-1]
         if self.fault:
             assert (answer.code, row["outcome"]) == (125, "refused")
@@ -225,7 +226,8 @@ def test_a_secret_is_in_the_environment_and_nowhere_else(boxed: Boxed, repo: Pat
 
 def test_after_a_cancel_nothing_of_a_sandboxed_tree_lives(boxed: Boxed, run: Any):
     """What has cut itself loose ends too; what hears TERM has its grace."""
-    line = "trap 'echo bye; exit 3' TERM; env -i setsid sleep 713.5 & setsid sleep 713.5 & wait"
+    loose = "env -i setsid sleep 713.5 & setsid sleep 713.5 & wait"
+    line = f"trap 'sleep 0.3; echo bye; exit 3' TERM; {loose}"
     process = run.start("run", "exec", "--sandbox", boxed.kind, "--shell", line, as_=ADA)
     if boxed.fault:
         process.communicate()
@@ -277,6 +279,59 @@ def test_a_sandboxed_command_commits_and_reaches_no_branch(run: Any, store: Path
         "refs/heads/main"
     ]
     assert run.ok("git", "fsck", "--strict").code == 0
+
+
+def test_what_a_killed_shim_had_in_a_sandbox_ends(boxed: Boxed, store: Path):
+    """Its guard ends what it has left, though it bears no sign of the run."""
+    line = "env -i setsid sleep 713.7 & setsid sleep 713.7 & wait"
+    words = ("run", "exec", "--sandbox", boxed.kind, "--shell", line)
+    process = boxed.run.start(*words, as_=ADA)
+    if not boxed.fault:
+        until(lambda: len(sleeping("713.7")) == 2, "both sleep")
+        [lock] = (store / "local/logs").glob("*/1/lock")
+        os.kill(int(lock.read_text()), signal.SIGKILL)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 125
+    assert not sleeping("713.7")
+    assert newest(boxed.run)["outcome"] == ("refused" if boxed.fault else "lost")
+
+
+def test_writes_are_limited_to_what_the_globs_allow(run: Any, store: Path, repo: Path):
+    """By folders while it runs; what is finer is looked at afterwards."""
+    (repo / "src").mkdir()
+    (repo / "docs").mkdir()
+    for name in ("src/a", "docs/b"):
+        (repo / name).write_text("x\n")
+    run.ok("git", "add", ".")
+    run.ok("git", "commit", "--quiet", "-m", "files")
+    words = ("--sandbox", "bwrap", "--repo-ref", "main", "--writes", "src/new/*.txt")
+    line = "echo y >> src/a; echo y > src/c.txt; echo y >> docs/b || echo x > docs/c || exit 4"
+
+    answer = run("run", "exec", *words, "--shell", line, as_=ADA)
+
+    row = newest(run)
+    if not FAULTS["bwrap"]():
+        assert answer.err.count("Read-only file system") == 2
+        assert row["outcome"] == "refused"
+        [*writes] = row["attempts"][0]["sandbox"]["writes"]
+        assert [path.rsplit("/", 1)[1] for path in writes] == ["src", "w1"]
+
+
+def test_a_folder_that_leads_outside_is_not_written(boxed: Boxed, repo: Path, tmp_path: Path):
+    """A link in the tree does not widen the sandbox, not even as the place to begin in."""
+    (tmp_path / "outside").mkdir()
+    (repo / "link").symlink_to(tmp_path / "outside")
+    request = {"shell": "touch x", "cwd": "link", "sandbox": {"by": boxed.kind}}
+
+    asked = boxed.run("run", "request", "-", as_=ADA, input=json.dumps(request))
+    boxed.run("run", "poll", "--once", as_=ADA)
+
+    assert asked.code == 0, asked.err
+    row = newest(boxed.run)
+    assert row["outcome"] == "refused"
+    assert boxed.fault or "outside of the tree" in row["attempts"][0]["reason"]
+    assert not [*(tmp_path / "outside").iterdir()]
 
 
 def test_how_a_sandboxed_command_ends_is_told_exactly(boxed: Boxed):
@@ -404,3 +459,21 @@ def test_the_probes_say_what_bubblewrap_itself_says():
     installed = subprocess.run(["bash", "-c", "command -v bwrap"], capture_output=True)
 
     assert not installed.returncode or sandbox.bwrap_fault() == "bubblewrap is not installed"
+
+
+def test_the_doctor_says_of_each_sandbox_what_the_probe_says(run: Any, store: Path):
+    answer = run("run", "doctor", as_=ADA)
+
+    found = {row["executor"]: row for row in answer.lines if row["check"] == "sandbox"}
+    assert {kind: row["ok"] for kind, row in found.items()} == {
+        kind: not FAULTS[kind]() for kind in KINDS
+    }
+    assert answer.code == (0 if any(row["ok"] for row in found.values()) else 1)
+    assert not [*(store / "local/logs").glob("doctor*")]
+
+
+def test_locks_are_not_taken_in_a_sandbox(run: Any, store: Path):
+    """Who takes them writes the store, and nobody in a sandbox does."""
+    answer = run("run", "exec", "--sandbox", "auto", "--lock", "env:a", "--", "true", as_=ADA)
+
+    assert answer.code == 6

@@ -337,7 +337,7 @@ def test_what_a_dead_shim_has_left_is_found_and_ended(start: Starter):
 
     with spool.known(str(attempt.folder), RUN, "lease-1") as facts:
         assert (facts.begun, facts.tree_lives) == (True, True)
-    assert spool.end_tree(str(attempt.folder), RUN)
+    assert spool.end_tree(str(attempt.folder))
     assert sleeping("605.1") == []
 
 

@@ -1,6 +1,7 @@
 """What the `watch` verbs of all tools share: events as they happen, one per line."""
 
 import functools
+import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -34,6 +35,17 @@ def options(function: F) -> F:
     return function
 
 
+def still_read() -> None:
+    """End a watch whose reader is gone: nobody would be told, and it would wait for ever.
+
+    Else it learnt that only when it next had something to say.
+    """
+    waiting = select.poll()
+    waiting.register(1, 0)
+    if any(flags & (select.POLLERR | select.POLLHUP) for _, flags in waiting.poll(0)):
+        raise kit.Closed
+
+
 def _batches(
     call: kit.Call, since: str | None, saved: watch.CursorFile | None
 ) -> Iterator[watch.Batch]:
@@ -45,7 +57,8 @@ def _batches(
     if saved:
         # What is written before the first batch must not be lost to a restart.
         saved.save(cursor)
-    yield from watch.follow(folder, cursor, on_damage=functools.partial(_tell, call))
+    tell = functools.partial(_tell, call)
+    yield from watch.follow(folder, cursor, on_damage=tell, before_wait=still_read)
 
 
 def _tell(call: kit.Call, damage: watch.Damage) -> None:

@@ -69,7 +69,11 @@ class _Watch:
         self._look()
         while True:
             for batch in journals.follow(
-                folder, cursor, on_damage=_ignore, deadline_s=self._wait_s()
+                folder,
+                cursor,
+                on_damage=_ignore,
+                deadline_s=self._wait_s(),
+                before_wait=live.still_read,
             ):
                 cursor = batch.cursor
                 if not self._print_events(raw for raw, _ in batch.events):

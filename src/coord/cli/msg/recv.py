@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from coord.cli import kit, naming
+from coord.cli import kit, live, naming
 from coord.cli.msg import common
 from coord.cli.msg.inbox import letters
 from coord.cli.msg.receipts import receipt
@@ -91,7 +91,13 @@ class _Reader:
 
     def _batches(self, cursor: ev.Cursor, deadline_s: float) -> Iterator[watch.Batch]:
         folder = self._call.place.store
-        return watch.follow(folder, cursor, on_damage=self._tell, deadline_s=deadline_s)
+        return watch.follow(
+            folder,
+            cursor,
+            on_damage=self._tell,
+            deadline_s=deadline_s,
+            before_wait=live.still_read,
+        )
 
     def _tell(self, damage: watch.Damage) -> None:
         text = f"{damage.path} at byte {damage.offset}: {damage.message}"

@@ -19,6 +19,9 @@ from coord.errors import Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
 PREFIX = "run-"
+# How a worker starts commands. A run that asks for one waits for its label.
+LOCAL, TMUX = EXECUTORS = ("local", "tmux")
+EXECUTOR = "executor:"
 _LISTED = 10
 _WORDS = "coord.run.command"
 

@@ -1,5 +1,6 @@
 """`run poll`: a worker. Claims runs, starts them, records how they ended."""
 
+import functools
 import os
 import sys
 import time
@@ -13,9 +14,9 @@ from coord.cli.run.competing import Competing
 from coord.cli.run.ticking import Ticker
 from coord.cli.run.worker import HEARD, Worker
 from coord.core.run import request as facts
-from coord.edge import replica
+from coord.edge import environment, replica
 from coord.edge.run.wake import Wake
-from coord.errors import NO
+from coord.errors import NO, Refusal
 
 # What nobody was woken for is looked at in any case.
 _ANYWAY_S = 10.0
@@ -27,7 +28,12 @@ _ANYWAY_S = 10.0
 @click.option("--max", "at_once", type=click.IntRange(min=1), default=1, metavar="N",
               help="At most N runs at once; 1 by default.")  # fmt: skip
 @click.option("--labels", multiple=True, metavar="NAME,...", help="What this worker has.")
-def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence[str]) -> int:
+@click.option("--executor", type=click.Choice(common.EXECUTORS), default=common.LOCAL,
+              metavar="local|tmux",
+              help="tmux: with a window on each run, in session coord.")  # fmt: skip
+def poll(
+    call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence[str], executor: str
+) -> int:
     """Be a worker: execute the runs that were requested in this store, by priority, then age.
 
     Those that were requested --anywhere too, as far as their requests have come here (ev
@@ -44,7 +50,11 @@ def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence
     Example: run poll --max 4 --labels gpu,linux
     """
     names = [part.strip() for text in labels for part in text.split(",") if part.strip()]
+    names.append(common.EXECUTOR + executor)
     worker = Worker(call, names, 1 if once else at_once)
+    if executor == common.TMUX:
+        _refuse_without_tmux()
+        worker.on_start = functools.partial(_show, call)
     worker.has_nursery = not once
     worker.ticker = Ticker(call, names)
     worker.competing = Competing(call, names, replica.home(call.place))
@@ -53,6 +63,23 @@ def poll(call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence
     if once:
         worker.claims_left = 1
     return _Polling(call, worker, once, drain).run()
+
+
+def _refuse_without_tmux() -> None:
+    from coord.edge.run import window
+
+    fault = window.fault(environment.child())
+    if fault:
+        raise Refusal("usage", fault, "run doctor tells what works here")
+
+
+def _show(call: kit.Call, run_id: str) -> None:
+    """Open a window on a run that has been started."""
+    from coord.edge.run import launch, window
+
+    words = [*launch.words_of("run"), "attach", run_id]
+    if not window.show(run_id, words, os.getcwd(), environment.child()):
+        call.warn("nothing", f"{run_id} has no window", f"run attach {run_id}")
 
 
 class _Polling:

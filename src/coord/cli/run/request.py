@@ -26,6 +26,8 @@ def _when(function: F) -> F:
                      help="Once RUN has ended so; ok unless said. May be repeated."),
         click.option("--label", "labels", multiple=True, metavar="NAME",
                      help="Only by a worker with this label; may be repeated."),
+        click.option("--executor", type=click.Choice(common.EXECUTORS), metavar="local|tmux",
+                     help="Only by a worker that starts commands so."),
         click.option("--group", metavar="NAME:N", help="At most N of this group at once."),
         click.option("--priority", "-p", type=click.IntRange(0, 4), metavar="0-4",
                      help="0 is most urgent, 2 the default."),
@@ -76,7 +78,15 @@ def _request(
     tree, with what it prints kept in a log. When it has ended, what it has left behind is
     ended too. With - it reads JSON Lines from stdin, one request a line: argv or shell,
     cwd, env, requires, locks, group, priority, after, not_before_ms, expires_at_ms, timeouts,
-    retry, crash_max, idempotent, grace_ms, stdin, title, repo_ref, writes, artifacts.
+    retry, crash_max, idempotent, grace_ms, stdin, title, repo_ref, writes, artifacts,
+    sandbox, secrets, log_cap.
+
+    In a sandbox it reads the tree, the system and what --read names, and writes in the
+    folder that it begins in, or where --writes lead; git's folders and the store stay as
+    they are, but in a workspace of its own it commits. It gets no variables of the worker
+    but those that say how to find and show things. bwrap is bubblewrap; landlock needs
+    nothing installed, and there nothing new is made beside git's folder or the store, no
+    workspace commits, and modes, owners and times are not guarded.
 
     With --cron or --every it is a schedule: each tick becomes a run of its own, once in the
     world. Where the store has a git remote, that decides which clone's worker fires a tick,
@@ -117,8 +127,9 @@ def _say(raw: kit.Row) -> str:
 def _timing(call: kit.Call, options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that `_when` gives, but --after, which needs the store."""
     found: dict[str, Any] = {}
-    if options["labels"]:
-        found["requires"] = sorted(set(options["labels"]))
+    executor = [common.EXECUTOR + options["executor"]] if options["executor"] else []
+    if options["labels"] or executor:
+        found["requires"] = sorted({*options["labels"], *executor})
     if options["group"]:
         found["group"] = _group(options["group"])
     if options["priority"] is not None:
@@ -174,7 +185,8 @@ def _schedule(call: kit.Call, options: Mapping[str, Any]) -> dict[str, Any]:
     fault = schedule.fault_in(plan)
     if fault:
         raise Refusal("usage", fault, "five fields: minute hour day month weekday; or --every 10m")
-    zones.named(tz or "")
+    if schedule.next_after(plan, call.now_ms, call.now_ms, zones.named(tz or "")) is None:
+        raise Refusal("usage", f"{cron!r} names no day that ever comes", "as 30 February is none")
     is_remote = sync.opened(call) is not None
     policy = options["catch_up"] or schedule.SKIP
     return {

@@ -71,6 +71,9 @@ class Worker:
     # Whether it takes runs from the queue, or only those that it is given.
     takes_queue = True
 
+    # Whoever is told of each run that it starts.
+    on_start: Callable[[str], None] | None = None
+
     # Whether it lives long enough for a process that starts its shims.
     has_nursery = False
 
@@ -259,7 +262,7 @@ class Worker:
         known = locks.enter_context(spool.known(folder, run_id, lease_id))
         action, body = recovery.decide(state, known)
         if action == recovery.END:
-            if not spool.end_tree(folder, run_id):
+            if not spool.end_tree(folder):
                 return None
             known = known._replace(tree_lives=False)
             action, body = recovery.decide(state, known)
@@ -454,6 +457,8 @@ class Worker:
         )  # fmt: skip
         child = dict(confining.environment(child, spec))
         pid = self._launched(one, told, {**child, **spec.get("env", {})})
+        if self.on_start:
+            self.on_start(state["run_id"])
         self._children[state["run_id"]] = pid
         self._is_soon = True
         # One that has ended already, or was perhaps not started, is found by its lock.

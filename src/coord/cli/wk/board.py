@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from coord.cli import kit, screen
+from coord.cli import kit, live, screen
 from coord.cli.wk import common
 from coord.core import units
 from coord.core.wk import boarding, view
@@ -148,7 +148,11 @@ def _moments(call: kit.Call, wish: _Wish, refresh_s: float | None) -> Iterator[_
             waits_s.append(max(0.0, (seen.next_ms - clock.now_ms()) / 1000 + 0.001))
         deadline_s = min(waits_s, default=None)
         for batch in journals.follow(
-            folder, cursor, on_damage=lambda _: None, deadline_s=deadline_s
+            folder,
+            cursor,
+            on_damage=lambda _: None,
+            deadline_s=deadline_s,
+            before_wait=live.still_read,
         ):
             cursor = dict(batch.cursor)
             break

@@ -70,7 +70,11 @@ class _Readiness:
         cursor: ev.Cursor = journals.cursor_at(folder, "now")
         while self._look():
             for batch in journals.follow(
-                folder, cursor, on_damage=lambda _: None, deadline_s=self._wait_s()
+                folder,
+                cursor,
+                on_damage=lambda _: None,
+                deadline_s=self._wait_s(),
+                before_wait=live.still_read,
             ):
                 cursor = batch.cursor
                 break

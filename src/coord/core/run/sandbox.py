@@ -95,23 +95,21 @@ def chosen(asked: str, faults: Mapping[str, str]) -> tuple[str, str]:
     return "", f"no sandbox works here ({told}); --sandbox none goes without"
 
 
-def planned(by: str, asked: Mapping[str, Any], globs: Sequence[str], place: Place) -> Plan:
+def planned(by: str, asked: Mapping[str, Any], roots: Sequence[str], place: Place) -> Plan:
     """The plan for one command.
 
-    globs: what the request allows to be written, from the top of the tree; empty for the
-    folder in which the command begins.
+    roots: the folders in which it may write; none for that in which it begins.
     """
     network = asked.get("network", False)
-    roots = [lead_of(glob, place.top) for glob in globs] or [place.cwd]
-    writes = _outermost([*roots, *place.writes])
+    writes = _outermost([*(roots or [place.cwd]), *place.writes])
     reads = _outermost([*SYSTEM, place.top, *place.reads, *asked.get("reads", ())])
-    guarded = tuple(path for path in sorted(set(place.guarded)) if _is_in(path, writes))
+    guarded = tuple(path for path in sorted(set(place.guarded)) if is_in(path, writes))
     hidden = tuple(sorted({*SYSTEM_SECRETS, *place.hidden}))
     return Plan(by, network, reads, writes, guarded, hidden)
 
 
 def lead_of(glob: str, top: str) -> str:
-    """The deepest folder that all that a glob fits is below; the file for one without signs."""
+    """The deepest path that all that a glob fits is below, or is."""
     parts: list[str] = []
     for part in glob.strip("/").split("/"):
         if any(sign in part for sign in _WILD):
@@ -124,12 +122,13 @@ def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
     """The paths without those that are below another."""
     kept: list[str] = []
     for path in sorted(set(paths)):
-        if not _is_in(path, kept):
+        if not is_in(path, kept):
             kept.append(path)
     return tuple(kept)
 
 
-def _is_in(path: str, roots: Iterable[str]) -> bool:
+def is_in(path: str, roots: Iterable[str]) -> bool:
+    """Whether a path is one of these, or below one."""
     return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
@@ -138,7 +137,7 @@ def without(root: str, but: Iterable[str], inside: Callable[[str], Iterable[str]
 
     inside: the paths of what a folder has in it. For rules that only ever add.
     """
-    but = [path for path in but if _is_in(path, [root])]
+    but = [path for path in but if is_in(path, [root])]
     if root in but:
         return []
     if not but:

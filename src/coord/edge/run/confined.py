@@ -39,7 +39,10 @@ class Confined:
             own, self._git = quarantine.laid_out(found)
             shared = [os.path.join(own, name) for name in quarantine.SHARED]
             told = {**told, "top": found.path, "git_writes": [own], "guarded": shared}
-        self._plan = sandbox.planned(told, cwd, environment, secret_files)
+        try:
+            self._plan = sandbox.planned(told, cwd, environment, secret_files)
+        except sandbox.Outside as error:
+            raise Refused(str(error)) from error
         self._cwd, self._home = os.path.realpath(cwd), environment.get("HOME", "")
         self._private = os.path.join(folder, sandbox.PRIVATE)
         self._status = -1

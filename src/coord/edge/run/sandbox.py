@@ -89,12 +89,16 @@ def _tried(action: Any) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), text
 
 
+class Outside(Exception):
+    """What is to be written lies outside of the tree."""
+
+
 def planned(
     told: Mapping[str, Any], cwd: str, environment: Mapping[str, str], hidden: Iterable[str]
 ) -> Plan:
     """The plan for a command that begins in this folder.
 
-    told: what `wanted` says. hidden: files of secrets.
+    told: what `wanted` says. hidden: files of secrets. Raises `Outside`.
     """
     top, home = os.path.realpath(told["top"]), environment.get("HOME", "")
     settings = [os.path.join(home, name) for name in _GIT_SETTINGS] if home else []
@@ -111,7 +115,22 @@ def planned(
         writes=_real(told.get("git_writes", ())),
         hidden=_real([*hidden, *plans.SYSTEM_SECRETS]),
     )
-    return plans.planned(told["by"], told, told.get("globs", ()), place)
+    roots = {_folder_for(glob, top) for glob in told.get("globs", ())}
+    astray = [path for path in (place.cwd, *roots) if not plans.is_in(path, [top])]
+    if astray:
+        raise Outside(f"{astray[0]} lies outside of the tree")
+    return plans.planned(told["by"], told, sorted(roots), place)
+
+
+def _folder_for(glob: str, top: str) -> str:
+    """The folder that has to be writable for what a glob fits, as far as it is there.
+
+    Of a file it is the folder: programs put a new file in the place of an old one.
+    """
+    path = plans.lead_of(glob, top)
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return os.path.realpath(path)
 
 
 def _real(paths: Iterable[str]) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ LOCK, TREE, EXIT, BEGUN, CONTROL, CANCEL, UNTIL = (
     "lock tree exit.json begun control cancel until".split()
 )
 STDIN = "stdin"
+# By what in its environment a process of this attempt, and of no other clone's, is known.
+MARK = "COORD_SPOOL"
 # What ends the pipe `stdin`; no reason for a cancel begins so.
 END_OF_STDIN = b"\0end of stdin"
 _CHUNK_BYTES = 1 << 16
@@ -83,7 +85,8 @@ class _Shim:
     def __init__(
         self, folder: str, spec: Mapping[str, Any], environment: Mapping[str, str]
     ) -> None:
-        self._folder, self._spec, self._environment = folder, spec, environment
+        self._folder, self._spec = folder, spec
+        self._environment = {**environment, MARK: os.path.realpath(folder)}
         self._poll = select.poll()
         self._streams: dict[int, int] = {}
         self._control = self._feed = -1

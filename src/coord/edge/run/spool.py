@@ -9,7 +9,7 @@
     until       until when, on the boot-time clock, a run of any clone was renewed for us
 
 A process of the tree is known by the shim that it descends from. When the shim was killed
-it is known by the lock `tree` that it holds, or by the run in its environment; one that
+it is known by the lock `tree` that it holds, or by the folder in its environment; one that
 has cleared its environment and closed what it inherited cannot be found then.
 """
 
@@ -82,7 +82,7 @@ def known(folder: str, run_id: str, lease_id: str) -> Iterator[Facts]:
             exit=record,
             # An exit record is written once the tree is empty: all processes of the
             # machine are only gone through where there is none.
-            tree_lives=record is None and tree_lives(folder, run_id),
+            tree_lives=record is None and tree_lives(folder),
             begun=os.path.exists(os.path.join(folder, shim.BEGUN)),
         )
     finally:
@@ -219,12 +219,13 @@ def _tree_is_held(folder: str) -> bool:
     return _is_held(os.path.join(folder, shim.TREE))
 
 
-def _marked(folder: str, run_id: str) -> set[int]:
+def _marked(folder: str) -> set[int]:
     """The living processes that bear a sign of an attempt, and what descends from them."""
     if not os.path.exists(os.path.join(folder, shim.BEGUN)):
         return set()
     parents = tree.living()
-    mark, lock = f"COORD_RUN={run_id}".encode(), os.path.join(os.path.realpath(folder), shim.TREE)
+    real = os.path.realpath(folder)
+    mark, lock = os.fsencode(f"{shim.MARK}={real}"), os.path.join(real, shim.TREE)
     found = {pid for pid in parents if pid != os.getpid() and _bears(pid, mark, lock)}
     while True:
         more = {pid for pid, parent in parents.items() if parent in found} - found
@@ -245,11 +246,11 @@ def _bears(pid: int, mark: bytes, lock: str) -> bool:
     return False
 
 
-def end_tree(folder: str, run_id: str) -> bool:
+def end_tree(folder: str) -> bool:
     """Kill what a dead shim has left behind; answer whether nothing is left."""
     ends_at = time.monotonic() + _END_S
     while time.monotonic() < ends_at:
-        found = _marked(folder, run_id)
+        found = _marked(folder)
         if not found and not _tree_is_held(folder):
             return True
         tree.kill(found)
@@ -257,6 +258,6 @@ def end_tree(folder: str, run_id: str) -> bool:
     return False
 
 
-def tree_lives(folder: str, run_id: str) -> bool:
+def tree_lives(folder: str) -> bool:
     """Whether something of an attempt's tree still bears a sign of it."""
-    return _tree_is_held(folder) or bool(_marked(folder, run_id))
+    return _tree_is_held(folder) or bool(_marked(folder))

@@ -33,6 +33,7 @@ def follow(
     on_damage: Callable[[Damage], None],
     deadline_s: float | None = None,
     stop: threading.Event | None = None,
+    before_wait: Callable[[], None] | None = None,
 ) -> Iterator[Batch]:
     """Yield what is not yet delivered, then what is written, in batches.
 
@@ -40,6 +41,7 @@ def follow(
     on_damage: told, once each, of lines that cannot be used.
     deadline_s: ends when nothing is left to deliver and this many seconds have
     passed; 0 reads what is there. stop: ends at the next batch or within a second.
+    before_wait: called once a second at least; what it raises ends the waiting.
     Raises KeyboardInterrupt on SIGINT, wherever it arrives.
     """
     stop = stop or threading.Event()
@@ -55,6 +57,8 @@ def follow(
             yield from _until_stopped(unread, stop)
             if stop.is_set() or time.monotonic() >= ends_at:
                 return
+            if before_wait is not None:
+                before_wait()
             waiter.wait(Ending(min(ends_at, time.monotonic() + SWEEP_S), stop))
 
 
