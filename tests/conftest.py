@@ -129,11 +129,12 @@ class Runner:
         return {**os.environ, **({"COORD_AGENT": as_} if as_ else {}), **(extra or {})}
 
 
-def until(condition: Callable[[], Any], what: str, tries: int = 1200) -> None:
-    """Wait for something that another process does, by default for a minute."""
+def until(condition: Callable[[], Any], what: str = "what is waited for", tries: int = 1200) -> Any:
+    """Wait for something that another process does, by default for a minute; answers it."""
     for _ in range(tries):
-        if condition():
-            return
+        found = condition()
+        if found:
+            return found
         time.sleep(0.05)
     raise AssertionError(f"not in time: {what}")
 

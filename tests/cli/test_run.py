@@ -13,18 +13,10 @@ from typing import Any
 import pytest
 
 from coord.edge.run import tree
+from tests.conftest import until
 
 ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
 DEADLINE_S = 60.0
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        if time.monotonic() > ends_at:
-            raise AssertionError("it did not come about in time")
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

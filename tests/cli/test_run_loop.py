@@ -3,24 +3,16 @@
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import until
+
 ADA = "agent:ada"
 DEADLINE_S = 60.0
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        if time.monotonic() > ends_at:
-            raise AssertionError("it did not come about in time")
-        time.sleep(0.02)
-    return found
 
 
 def lives(pid: str) -> bool:

@@ -1,26 +1,18 @@
 """Pausing an agent ends what it has running, wherever that is heard; nothing resumes by itself."""
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import until
+
 ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
 DEADLINE_S = 60.0
 # Ignores TERM: only KILL after the grace ends it.
 STUBBORN = "trap '' TERM; touch ready; while :; do sleep 0.1; done"
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        if time.monotonic() > ends_at:
-            raise AssertionError("it did not come about in time")
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -7,27 +7,19 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coord.core.run import steps
+from tests.conftest import until
 
 ADA = "agent:ada"
 DEADLINE_S = 60.0
 # What a step does when it must be seen whether it was done: a line in a ledger.
 NOTE = "echo {0} >> ledger; echo printed {0}"
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        if time.monotonic() > ends_at:
-            raise AssertionError("it did not come about in time")
-        time.sleep(0.02)
-    return found
 
 
 class Steps:

@@ -6,8 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from coord.edge.run import output, spool, tree
 from coord.edge.run.following import Log
+from tests.conftest import until
 
 # Other sessions of these tests on this machine have runs, and sleepers, of their own.
 OWN = str(os.getpid())
@@ -57,14 +57,6 @@ class Attempt:
         """Wait until the shim is gone; its exit record."""
         until(lambda: not spool.is_alive(str(self.folder)))
         return spool.exit_record(str(self.folder), "lease-1")
-
-
-def until(holds: Callable[[], Any]) -> None:
-    ends_at = time.monotonic() + DEADLINE_S
-    while not holds():
-        if time.monotonic() > ends_at:
-            raise AssertionError("it did not come about in time")
-        time.sleep(0.01)
 
 
 def own(text: str) -> str:
