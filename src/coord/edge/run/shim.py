@@ -39,7 +39,7 @@ LOCK, TREE, EXIT, BEGUN, CONTROL, CANCEL, UNTIL = (
 )
 STDIN = "stdin"
 # By what in its environment a process of this attempt, and of no other clone's, is known.
-MARK = "COORD_SPOOL"
+MARK = "RUN_SPOOL"
 # What ends the pipe `stdin`; no reason for a cancel begins so.
 END_OF_STDIN = b"\0end of stdin"
 _CHUNK_BYTES = 1 << 16
