@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,7 +187,9 @@ def test_a_sandboxed_command_reaches_no_network(boxed: Boxed, tmp_path: Path, li
         one.listen()
         two.listen()
         script = tmp_path / "connect.py"
-        answer = boxed(f"python3 {script} {port} {path} {name}", "--read", str(script))
+        places = (str(script), sys.prefix, sys.base_prefix)
+        words = [word for place in places for word in ("--read", place)]
+        answer = boxed(f"{sys.executable} -I {script} {port} {path} {name}", *words)
 
     assert "reached" not in answer.out
     assert not came

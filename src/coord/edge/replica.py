@@ -135,11 +135,12 @@ class Replica:
     def save(self) -> None:
         """Keep it; readers see the old file or the new one.
 
-        `local/` may be removed between any two of these steps, so they are tried again.
+        `local/` may be removed between any two of these steps, so they are tried again;
+        also within the making of a folder, which then says that it is there.
         """
         with store.refusing_disk_errors(self._path):
             for _ in range(_TRIES - 1):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, FileExistsError):
                     return self._replace()
             return self._replace()
 

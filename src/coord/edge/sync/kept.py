@@ -59,7 +59,7 @@ def save(local: str, remote: str, kept: dict[str, Any]) -> None:
         return
     path = os.path.join(local, NAME)
     temporary = f"{path}.{os.getpid()}"
-    with store.refusing_disk_errors(path), contextlib.suppress(FileNotFoundError):
+    with store.refusing_disk_errors(path), contextlib.suppress(FileNotFoundError, FileExistsError):
         os.makedirs(local, exist_ok=True)
         with open(temporary, "wb") as stream:
             stream.write(journal.as_json({**everything, remote: kept}))
