@@ -10,6 +10,7 @@ plain git would take away lines that are appended meanwhile; all else runs side 
 import contextlib
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from tests.chaos.sync_clones import Clone, Ended
 
 _CONFLICT = ("CONFLICT", "could not apply", "needs merge", "unmerged")
 _TOPICS = 3
+# How often one tries to tidy up: a disk is full for some seconds at most.
+_TIDIED = 200
 _LEFT_HALFWAY = {"rebase": "rebase-merge", "merge": "MERGE_HEAD"}
 
 
@@ -168,9 +171,15 @@ class Inline:
         for what, left in _LEFT_HALFWAY.items():
             if (clone.folder / ".git" / left).exists():
                 self._git(clone, what, "--abort")
-        if clone.do("git", "status", "--porcelain", "--", ".coord").out:
+        for _ in range(_TIDIED):
+            said = clone.do("git", "status", "--porcelain", "--", ".coord")
+            if said.code == 0 and not said.out:
+                return
+            # The disk may still be full: then a reset stops halfway, too, and whoever adds
+            # all there is would commit that journals are gone.
             clone.do("git", "reset", "--quiet", "--hard")
             clone.do("git", "clean", "--quiet", "-fd", ".coord")
+            time.sleep(0.1)
 
     def _branch(self, clone: Clone) -> str:
         return clone.ok("git", "branch", "--show-current").out.strip()
