@@ -249,6 +249,15 @@ def _replaced(domain: Domain, old: Hold, new: Hold) -> Domain:
     return {**domain, **kept}
 
 
+def grace_ms(hold: Hold, wanted: Hold, is_ours: Callable[[Hold], bool], skew_ms: int) -> int:
+    """How much longer than its expiry a hold is respected by whoever asks for another one.
+
+    is_ours, skew_ms: see `standing_in_way`.
+    """
+    is_exact = is_ours(hold) or (is_confirmed(hold) and is_confirmed(wanted))
+    return 0 if is_exact else skew_ms
+
+
 def standing_in_way(
     domain: Domain,
     wanted: Hold,
@@ -271,8 +280,7 @@ def standing_in_way(
     for hold in (*domain["holds"], *promises):
         if same_holder(hold, wanted, take_over) or not conflict(hold, wanted):
             continue
-        is_exact = is_ours(hold) or (is_confirmed(hold) and is_confirmed(wanted))
-        if runs(hold, now_ms, 0 if is_exact else skew_ms):
+        if runs(hold, now_ms, grace_ms(hold, wanted, is_ours, skew_ms)):
             found: Hold = hold
             return found
     return None

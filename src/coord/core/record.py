@@ -143,8 +143,7 @@ def judge(
 
 
 def _places(hold: Hold) -> int:
-    found = resource.read(hold["resource"])
-    return found.places if found else 1
+    return resource.places_of(hold["resource"])
 
 
 def _is_renewed(hold: Hold, wanted: Hold) -> bool:

@@ -58,6 +58,12 @@ def read(text: str) -> Resource | None:
     return Resource(kind, pool[1], places) if places <= MAX_PLACES else None
 
 
+def places_of(text: str) -> int:
+    """How many places the resource has that an event names; 1 for what is no pool."""
+    found = read(text)
+    return found.places if found else 1
+
+
 def domain_of(text: str) -> str:
     """The domain of a resource as an event names it; an unreadable one is its own."""
     if text.startswith("path:"):

@@ -126,8 +126,7 @@ def _is_pool(domain: Domain, named: Resource) -> bool:
 
 def places_of(hold: Hold) -> int:
     """How many places the pool of a hold has; 1 for what is no pool."""
-    found = resource.read(hold["resource"])
-    return found.places if found else 1
+    return resource.places_of(hold["resource"])
 
 
 def _taken_place(domain: Domain, event: Event, named: Resource) -> tuple[Domain, Problem | None]:
@@ -240,17 +239,16 @@ def in_way(written: Event, state: State, here: Here) -> Hold | None:
     standing = [
         hold
         for hold in (*domain["holds"], *promises)
-        if _takes_place(hold, wanted, written.time_ms, _grace_ms(hold, wanted, here))
+        if _takes_place(
+            hold,
+            wanted,
+            written.time_ms,
+            arbiter.grace_ms(hold, wanted, here.is_ours, here.skew_ms),
+        )
         if not (take_over and _of_another_session(hold, wanted))
     ]
     places = min([named.places, *map(places_of, standing)])
     return standing[0] if len(standing) >= places else None
-
-
-def _grace_ms(hold: Hold, wanted: Hold, here: Here) -> int:
-    """How long after its end a hold still counts; between confirmed ones the record decides."""
-    is_exact = arbiter.is_confirmed(hold) and arbiter.is_confirmed(wanted)
-    return 0 if is_exact or here.is_ours(hold) else here.skew_ms
 
 
 def own_in_way(state: State, wanted: Hold, at_ms: int, ignorecase: bool) -> Hold | None:

@@ -94,7 +94,9 @@ def _is_stuck(at: Ticket, stuck: Mapping[int, Ticket], holds: Sequence[Hold]) ->
             for hold in holds
             if _blocks(hold, at, text) and any(_has(other, at, hold) for other in stuck.values())
         ]
-        if kept and len(kept) >= min(map(_places, (text, *(hold["resource"] for hold in kept)))):
+        if kept and len(kept) >= min(
+            map(resource.places_of, (text, *(h["resource"] for h in kept)))
+        ):
             return True
     return False
 
@@ -142,17 +144,12 @@ def _blocks(hold: Hold, at: Ticket, text: str) -> bool:
         return False
     if hold.get("shared") is True and at.shared:
         return False
-    if _places(text) > 1 or _places(hold["resource"]) > 1:
+    if resource.places_of(text) > 1 or resource.places_of(hold["resource"]) > 1:
         return True
     ours = (hold["agent_id"], hold["session_id"]) == at.holder
     if ours and not (at.exec and hold.get("exec") is True):
         return False
     return domain.meet(hold, text, at.ignorecase)
-
-
-def _places(text: str) -> int:
-    found = resource.read(text)
-    return found.places if found else 1
 
 
 def _has(ticket: Ticket, at: Ticket, hold: Hold) -> bool:

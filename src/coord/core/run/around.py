@@ -45,7 +45,7 @@ class Around:
             for hold in holds
             if arbiter.runs(hold, now_ms) and _is_against(hold, wanted, agent_id)
         ]
-        sizes = [found.places for h in against if (found := resource.read(h["resource"]))]
+        sizes = [resource.places_of(hold["resource"]) for hold in against]
         return arbiter.held_text(against[0]) if len(against) >= min([wanted.places, *sizes]) else ""
 
     def pause_of(self, agent_id: str) -> Mapping[str, Any] | None:
