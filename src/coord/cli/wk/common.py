@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from coord.cli import kit
 from coord.core import units
 from coord.core.draft import Author, Draft, keyed_name, scope_of
 from coord.core.problem import State
@@ -13,7 +14,7 @@ from coord.core.wk import fields, view
 from coord.edge.clock import base32
 from coord.edge.index import Index, views
 from coord.edge.writing import Desk
-from coord.errors import Refusal
+from coord.errors import NO, Refusal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,3 +124,19 @@ def sentence(kind: str, work_id: str, target: str) -> str:
 def multiple(values: Sequence[str]) -> list[str]:
     """Values of an option given several times or with commas."""
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def list_some(
+    call: kit.Call, rows: Sequence[kit.Row], limit: int, table: Callable[[list[Any]], None]
+) -> int:
+    """Print at most so many rows, with 0 all, and say what was left out; the exit status."""
+    shown = list(rows[:limit] if limit else rows)
+    call.emit(shown, table)
+    note_cut(shown, rows)
+    return 0 if shown else NO
+
+
+def note_cut(shown: Sequence[kit.Row], rows: Sequence[kit.Row]) -> None:
+    """Say how many of all rows are shown, where these are not all."""
+    if len(shown) < len(rows):
+        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))

@@ -9,7 +9,6 @@ from coord.cli import kit, naming
 from coord.cli.wk import common
 from coord.core.problem import State
 from coord.edge.index import views
-from coord.errors import NO
 
 
 @kit.command("conflicts")
@@ -32,11 +31,7 @@ def conflicts(call: kit.Call, ids: Sequence[str], limit: int) -> int:
         else:
             states = views.contested(known.connection)
     rows = [row for state in states for row in _rows(state)]
-    shown = rows[:limit] if limit else rows
-    call.emit(shown, _table)
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
-    return 0 if shown else NO
+    return common.list_some(call, rows, limit, _table)
 
 
 def _rows(state: State) -> list[dict[str, Any]]:

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from coord.cli import kit, naming
+from coord.cli.wk import common
 from coord.core.draft import Draft
 from coord.core.problem import State
 from coord.core.wk import custody, request, view
 from coord.edge import git
 from coord.edge.index import views
 from coord.edge.writing import Desk
-from coord.errors import NO, Refusal
+from coord.errors import Refusal
 
 
 def state_of(desk: Desk, text: str) -> State:
@@ -131,11 +132,7 @@ def review(call: kit.Call, limit: int) -> int:
         states = views.items(known.connection, query)
     states.sort(key=_submitted_at)
     rows = [_review_row(state) for state in states]
-    shown = rows[:limit] if limit else rows
-    call.emit(shown, _table)
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
-    return 0 if shown else NO
+    return common.list_some(call, rows, limit, _table)
 
 
 def _submitted_at(state: State) -> tuple[int, str]:

@@ -79,11 +79,7 @@ def critical(call: kit.Call, chain: bool, limit: int) -> int:
     """
     with call.reading() as known:
         rows = list(_critical(call, known, chain))
-    shown = rows[:limit] if limit else rows
-    call.emit(shown, _table)
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
-    return 0 if shown else NO
+    return common.list_some(call, rows, limit, _table)
 
 
 def _critical(call: kit.Call, known: Index, chain: bool) -> Iterator[dict[str, Any]]:

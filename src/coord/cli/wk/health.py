@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from coord.cli import kit
+from coord.cli.wk import common
 from coord.core import units
 from coord.core.wk import graph
 from coord.core.wk import health as judged
@@ -53,8 +54,7 @@ def health(call: kit.Call, kinds: Sequence[str], silent: str, since: str, limit:
         call.emit(shown, _table)
     if not rows:
         call.note("all is well")
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
+    common.note_cut(shown, rows)
     return 0 if shown else NO
 
 

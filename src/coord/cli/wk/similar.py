@@ -11,7 +11,7 @@ from coord.cli.wk import common
 from coord.core.problem import State
 from coord.core.wk import likeness, searching, view
 from coord.edge.index import Index, search, views
-from coord.errors import NO, Refusal
+from coord.errors import Refusal
 
 _CANDIDATES = 200
 _WORDS = 20
@@ -37,11 +37,7 @@ def similar(call: kit.Call, text: str, least: int, limit: int) -> int:
     with call.reading() as known:
         rows = list(_alike(call, known, text, least))
     rows.sort(key=_likest_first)
-    shown = rows[:limit] if limit else rows
-    call.emit(shown, _facts)
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
-    return 0 if shown else NO
+    return common.list_some(call, rows, limit, _facts)
 
 
 def _alike(call: kit.Call, known: Index, text: str, least: int) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,6 @@ from coord.cli.wk import common
 from coord.core import units
 from coord.core.wk import idle, view
 from coord.edge.index import views
-from coord.errors import NO
 
 _DAY_MS = 86_400_000
 
@@ -44,13 +43,9 @@ def stale(call: kit.Call, days: int, silent: str, limit: int) -> int:
                 named = {"stale": found["why"], "since_ms": found["since_ms"]}
                 rows.append({**row, **named, "reason": found["text"]})
     rows.sort(key=_longest_first)
-    shown = rows[:limit] if limit else rows
-    call.emit(shown, _table)
     if not rows:
         call.note("nothing has come to rest")
-    if len(shown) < len(rows):
-        kit.note_more(f"{len(shown)} of {len(rows)}", "--limit 0 for all", shown=len(shown))
-    return 0 if shown else NO
+    return common.list_some(call, rows, limit, _table)
 
 
 def _longest_first(row: dict[str, Any]) -> tuple[int, str]:
