@@ -411,3 +411,24 @@ def test_two_workers_execute_each_run_once(ada, run, tmp_path, store):
 
     drained(ada)
     assert sorted(map(int, (tmp_path / "n").read_text().split())) == [*range(30)]
+
+
+def test_a_worker_tells_of_its_run_though_another_has_recorded_its_end(
+    run: Any, ada: Any, requested: Any, store: Path, tmp_path: Path
+):
+    """It was held up meanwhile, as on a busy machine."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    run_id = requested(f"echo begun; cat {gate}")
+    worker = run.start("run", "poll", "--once", as_="bot:slow")
+    until(lambda: ada("logs", run_id).out == "begun\n")
+    until(lambda: "run.started" in types(store))
+    worker.send_signal(signal.SIGSTOP)
+    gate.write_text("")
+
+    others = drained(ada)
+    worker.send_signal(signal.SIGCONT)
+    said, _ = worker.communicate(timeout=DEADLINE_S)
+
+    assert [row["run_id"] for row in others] == [run_id]
+    assert (worker.returncode, json.loads(said)["run_id"]) == (0, run_id)

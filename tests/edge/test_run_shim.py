@@ -6,13 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coord.edge.run import output, spool, tree
+from coord.edge.run import output, shim, spool, tree
 from coord.edge.run.following import Log
 from tests.conftest import until
 
@@ -368,3 +369,29 @@ def test_whoever_looks_between_claim_and_start_finds_somebody_alive(tmp_path: Pa
     os.close(lock)
     with spool.known(str(tmp_path / "1"), RUN, "lease-1") as facts:
         assert (facts.is_alive, facts.begun) == (False, False)
+
+
+def opened_first(pipe: Path, faults: list[OSError]) -> None:
+    """Open a pipe for writing in the moment in which it is there."""
+    while True:
+        try:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            return
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            faults.append(error)
+            return
+
+
+def test_whoever_sees_the_pipe_of_stdin_finds_its_reader(start: Starter, tmp_path: Path):
+    """Else what is to be fed would be lost, and the command would wait for ever."""
+    faults: list[OSError] = []
+    for number in range(20):
+        pipe = tmp_path / "logs" / str(number) / shim.STDIN
+        eager = threading.Thread(target=opened_first, args=(pipe, faults))
+        eager.start()
+        start("true", feeds=True)
+        eager.join(DEADLINE_S)
+
+    assert faults == []

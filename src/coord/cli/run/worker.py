@@ -134,7 +134,7 @@ class Worker:
         return max(0.0, (self._next_ms - clock.now_ms()) / 1000) + 0.001
 
     def look(self, begin: Begin | None = None) -> list[State]:
-        """Do what there is to do; answer the runs that ended by it or that we saw end.
+        """Do what there is to do; answer the runs that ended by it, and ours that others ended.
 
         begin: writes requests of its own and answers the runs to claim, instead of the queue.
         """
@@ -156,14 +156,15 @@ class Worker:
         with contextlib.ExitStack() as locks:
             over = [] if begin or self._must_look_around() else self._over()
             found: list[Found] = []
+            missed: list[State] = []
             if not over:
-                found, wants_claims = self._gathered(locks)
+                found, missed, wants_claims = self._gathered(locks)
                 if not (found or wants_claims or begin):
-                    return []
+                    return missed
             ended, taken = self._recorded(found, begin, over, locks)
         for one in taken:
             self._start(one)
-        return ended
+        return missed + ended
 
     def _must_look_around(self) -> bool:
         """Whether there may be more to do than to end what has ended here."""
@@ -183,12 +184,15 @@ class Worker:
         ready = {descriptor for descriptor, _ in poll.poll(0)}
         return [name for name, (_, descriptor) in self._watched.items() if descriptor in ready]
 
-    def _gathered(self, locks: contextlib.ExitStack) -> tuple[list[Found], bool]:
+    def _gathered(self, locks: contextlib.ExitStack) -> tuple[list[Found], list[State], bool]:
+        """What to record, our runs whose end somebody else has recorded, and whether to claim."""
         self._whole_look_at = time.monotonic()
         self._seen = self._sizes()
         with self._call.reading() as known:
             open_runs = runs.open_runs(known.connection, self._home)
             states = [known.state(f"run/{run_id}") for run_id in open_runs]
+            ours = (name for name in self._children if name not in open_runs)
+            missed = [known.state(f"run/{name}") for name in ours]
             now_ms = self._call.query_now(known)
             sql = known.connection
             wants = bool(runs.overdue(sql, self._home, now_ms))
@@ -203,7 +207,7 @@ class Worker:
         self._is_soon = False
         self._forget({state["run_id"] for state in states})
         found = [self._find(state, locks) for state in states]
-        return [one for one in found if one], wants
+        return [one for one in found if one], missed, wants
 
     def _note_next(self, known: Index, now_ms: int) -> None:
         """When to look again, though nobody writes."""

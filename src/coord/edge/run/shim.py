@@ -242,10 +242,13 @@ class _Shim:
         """The command's end of the pipe `stdin`; we keep the other one open."""
         if not self._spec.get("feeds"):
             return -1
-        os.mkfifo(self._path(STDIN), 0o600)
-        source = os.open(self._path(STDIN), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._feed = os.open(self._path(STDIN), os.O_WRONLY | os.O_CLOEXEC)
+        aside = self._path(f"{STDIN}.new")
+        os.mkfifo(aside, 0o600)
+        source = os.open(aside, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._feed = os.open(aside, os.O_WRONLY | os.O_CLOEXEC)
         os.set_blocking(source, True)
+        # Whoever sees it opens it at once, and would be refused where nobody reads it.
+        os.rename(aside, self._path(STDIN))
         return source
 
     def _become_command(self, outputs: list[int], held: int, failed: int, parent: int) -> NoReturn:
