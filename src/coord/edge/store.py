@@ -177,13 +177,19 @@ def locked(path: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
         os.close(descriptor)
 
 
-def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
-    """Take a `flock`, waiting at most `wait_s` seconds: in the kernel on the main thread."""
+def flock_now(descriptor: int, mode: int) -> bool:
+    """Take a `flock` if that needs no waiting; answers whether we have it."""
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        return
     except BlockingIOError:
-        pass
+        return False
+    return True
+
+
+def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
+    """Take a `flock`, waiting at most `wait_s` seconds: in the kernel on the main thread."""
+    if flock_now(descriptor, mode):
+        return
 
     import signal
     import threading
@@ -205,14 +211,10 @@ def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
 
 def _flock_by_looking(descriptor: int, mode: int, wait_s: float, path: str) -> None:
     ends_at = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= ends_at:
-                raise _stayed_locked(path, wait_s) from None
-            time.sleep(_LOOK_S)
+    while not flock_now(descriptor, mode):
+        if time.monotonic() >= ends_at:
+            raise _stayed_locked(path, wait_s)
+        time.sleep(_LOOK_S)
 
 
 def _stayed_locked(path: str, wait_s: float) -> Refusal:

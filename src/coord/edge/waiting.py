@@ -52,7 +52,8 @@ class Queue:
     def _read(self, number: int) -> Mapping[str, Any] | None:
         try:
             with open(self._path(number), "rb") as stream:
-                if number != self.number and _is_free(stream.fileno()):
+                # Free for us to lock: whoever made this ticket is gone.
+                if number != self.number and store.flock_now(stream.fileno(), fcntl.LOCK_SH):
                     os.unlink(self._path(number))
                     return None
                 ticket = journal.from_json(stream.read())
@@ -89,12 +90,3 @@ class Queue:
             store.flock_within(descriptor, fcntl.LOCK_SH, min(wait_s, FOREVER_S), "the queue")
         finally:
             os.close(descriptor)
-
-
-def _is_free(descriptor: int) -> bool:
-    """Whether whoever made this ticket is gone."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

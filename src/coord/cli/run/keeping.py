@@ -21,7 +21,7 @@ from coord.core.draft import Draft
 from coord.core.problem import State
 from coord.core.run import groups, life
 from coord.core.run import request as facts
-from coord.edge import clock, replica
+from coord.edge import clock, replica, store
 from coord.edge.index import runs
 from coord.edge.run import apart, spool
 from coord.edge.writing import Desk, Written
@@ -34,12 +34,7 @@ _AGAIN_S = 2.0
 def start(call: kit.Call) -> None:
     """Have a keeper; the one that is there is enough."""
     descriptor = os.open(os.path.join(call.place.local, _LOCK), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return
-    if not os.fork():
+    if store.flock_now(descriptor, fcntl.LOCK_EX) and not os.fork():
         _child(call, descriptor)
     os.close(descriptor)
 

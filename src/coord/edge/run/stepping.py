@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 
 from coord.core import digest
-from coord.edge import process
+from coord.edge import process, store
 from coord.edge.run import spool
 from coord.errors import Refusal
 
@@ -47,7 +47,7 @@ def refuse_running(folder: str, name: str) -> None:
     """
     locks = _locks(folder, name)
     try:
-        if not all(map(_is_taken, locks)):
+        if not all(store.flock_now(lock, fcntl.LOCK_EX) for lock in locks):
             raise Refusal("busy", f"step {name} is being executed", "wait until it has ended")
     finally:
         for lock in locks:
@@ -65,7 +65,7 @@ def _opened(path: str) -> int:
 
 
 def _take(lock: int, name: str) -> None:
-    if not _is_taken(lock):
+    if not store.flock_now(lock, fcntl.LOCK_EX):
         holder = os.pread(lock, 32, 0).strip()
         if holder.isdigit() and int(holder) in process.ancestors():
             text = f"step {name} is asked for by its own command"
@@ -90,16 +90,8 @@ def alone(folder: str, name: str) -> Iterator[None]:
     os.makedirs(folder, exist_ok=True)
     lock = _opened(os.path.join(folder, name))
     try:
-        if not _is_taken(lock):
+        if not store.flock_now(lock, fcntl.LOCK_EX):
             raise Refusal("busy", f"another {name} of it is under way", "wait until it has ended")
         yield
     finally:
         os.close(lock)
-
-
-def _is_taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
