@@ -15,7 +15,6 @@ Recovery so runs before every claim, and any worker ends what another one has be
 import contextlib
 import functools
 import os
-import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +23,7 @@ from coord.cli import kit
 from coord.cli.run import confining, files
 from coord.cli.run.common import Taken
 from coord.cli.run.ticking import Ticker
+from coord.cli.run.watched import Watched
 from coord.core import registry
 from coord.core.draft import Draft
 from coord.core.problem import State
@@ -80,9 +80,7 @@ class Worker:
     def __init__(self, call: kit.Call, labels: Sequence[str] = (), at_once: int = 1) -> None:
         self._call, self._labels, self._at_once = call, labels, at_once
         self._home = replica.home(call.place)
-        # The runs whose shims are our children, and the descriptors that tell of ends.
-        self._children: dict[str, int] = {}
-        self._watched: dict[str, tuple[str, int]] = {}
+        self._watched = Watched()
         self._nursery: nursery.Nursery | None = None
         self._next_ms: int | None = None
         self._tick_ms: int | None = None
@@ -107,12 +105,12 @@ class Worker:
     @property
     def running(self) -> int:
         """How many runs of this worker have not ended."""
-        return len(self._children)
+        return len(self._watched.own)
 
     @property
     def descriptors(self) -> list[int]:
         """What becomes readable when an attempt of this store ends."""
-        return [descriptor for _, descriptor in self._watched.values()]
+        return self._watched.descriptors
 
     def is_news(self) -> bool:
         """Whether a journal holds what we have neither read nor written."""
@@ -154,7 +152,7 @@ class Worker:
         self._call.now_ms = clock.now_ms()
         self.has_written = False
         with contextlib.ExitStack() as locks:
-            over = [] if begin or self._must_look_around() else self._over()
+            over = [] if begin or self._must_look_around() else self._watched.over()
             found: list[Found] = []
             missed: list[State] = []
             if not over:
@@ -172,17 +170,7 @@ class Worker:
 
     def is_over(self) -> bool:
         """Whether a shim of this store that we watch has ended."""
-        return bool(self._over())
-
-    def _over(self) -> list[str]:
-        """The runs whose shims have ended, as far as the kernel tells."""
-        if not self._watched:
-            return []
-        poll = select.poll()
-        for descriptor in self.descriptors:
-            poll.register(descriptor, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(0)}
-        return [name for name, (_, descriptor) in self._watched.items() if descriptor in ready]
+        return bool(self._watched.over())
 
     def _gathered(self, locks: contextlib.ExitStack) -> tuple[list[Found], list[State], bool]:
         """What to record, our runs whose end somebody else has recorded, and whether to claim."""
@@ -191,7 +179,7 @@ class Worker:
         with self._call.reading() as known:
             open_runs = runs.open_runs(known.connection, self._home)
             states = [known.state(f"run/{run_id}") for run_id in open_runs]
-            ours = (name for name in self._children if name not in open_runs)
+            ours = (name for name in self._watched.own if name not in open_runs)
             missed = [known.state(f"run/{name}") for name in ours]
             now_ms = self._call.query_now(known)
             sql = known.connection
@@ -205,7 +193,7 @@ class Worker:
 
             keeping.start(self._call)
         self._is_soon = False
-        self._forget({state["run_id"] for state in states})
+        self._watched.keep(state["run_id"] for state in states)
         found = [self._find(state, locks) for state in states]
         return [one for one in found if one], missed, wants
 
@@ -247,16 +235,6 @@ class Worker:
         attempt = state["attempts"][-1]["attempt"]
         return spool.folder_of(self._call.place.local, state["run_id"], attempt)
 
-    def _forget(self, still_open: set[str]) -> None:
-        for run_id in {*self._watched, *self._children} - still_open:
-            self._let_go(run_id)
-
-    def _let_go(self, run_id: str) -> None:
-        if run_id in self._watched:
-            os.close(self._watched.pop(run_id)[1])
-        if run_id in self._children:
-            launch.bury(self._children.pop(run_id))
-
     def _find(self, state: State, locks: contextlib.ExitStack) -> Found | None:
         """What is to be recorded about an open attempt."""
         attempt, folder = state["attempts"][-1], self._folder(state)
@@ -274,7 +252,7 @@ class Worker:
             action, body = files.recovered(self._call.place, state, folder, known)
         bodies: list[Noted] = [*self._start_noted(state, folder)]
         if action == recovery.ADOPT:
-            self._watch(run_id, lease_id, folder)
+            self._is_soon |= not self._watched.adopt(run_id, lease_id, folder)
         else:
             bodies.append(("run.completed", body))
         return Found(run_id, lease_id, bodies) if bodies else None
@@ -289,19 +267,6 @@ class Worker:
             spec = state["spec"]
             named = {**files.started(folder, spec), **confining.started(folder, spec)}
             yield "run.started", {**({"pid": pid} if pid else {}), **named}
-        else:
-            self._is_soon = True
-
-    def _watch(self, run_id: str, lease_id: str, folder: str) -> None:
-        """Be woken when whoever holds the attempt's lock dies."""
-        if self._watched.get(run_id, ("", -1))[0] == lease_id and run_id in self._children:
-            return
-        # Who holds it may have changed: first the worker does, then its shim.
-        if run_id in self._watched:
-            os.close(self._watched.pop(run_id)[1])
-        descriptor = spool.holder(folder)
-        if descriptor >= 0:
-            self._watched[run_id] = (lease_id, descriptor)
         else:
             self._is_soon = True
 
@@ -362,7 +327,7 @@ class Worker:
                     raise
                 return
             if kind == "run.completed":
-                self._let_go(found.run_id)
+                self._watched.let_go(found.run_id)
                 yield desk.state(f"run/{found.run_id}")
 
     def _claim(
@@ -463,12 +428,8 @@ class Worker:
         pid = self._launched(one, told, {**child, **spec.get("env", {})})
         if self.on_start:
             self.on_start(state["run_id"])
-        self._children[state["run_id"]] = pid
+        self._watched.start(state["run_id"], attempt["lease_id"], pid)
         self._is_soon = True
-        # One that has ended already, or was perhaps not started, is found by its lock.
-        with contextlib.suppress(ProcessLookupError):
-            if pid:
-                self._watched[state["run_id"]] = (attempt["lease_id"], os.pidfd_open(pid))
 
     def _launched(self, one: Taken, told: Mapping[str, Any], child: Mapping[str, str]) -> int:
         """Start a shim; its pid, or 0 when nobody knows whether it was started."""
