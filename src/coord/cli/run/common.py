@@ -130,13 +130,18 @@ def locks_of(call: kit.Call, options: Mapping[str, Any]) -> dict[str, list[str]]
     return {"locks": found} if found else {}
 
 
-def place_of(call: kit.Call) -> dict[str, str]:
-    """The folder that we stand in, from the top of its working tree, and the store."""
+def top_of(call: kit.Call) -> str:
+    """The top of the working tree of this clone that we stand in, or ""."""
     from coord.edge.paths import Tree
 
     here = os.path.realpath(os.getcwd())
-    top = Tree(call.place, here).top(here)
-    inside = here[len(top) + 1 :] if top else ""
+    return Tree(call.place, here).top(here)
+
+
+def place_of(call: kit.Call) -> dict[str, str]:
+    """The folder that we stand in, from the top of its working tree, and the store."""
+    top = top_of(call)
+    inside = os.path.realpath(os.getcwd())[len(top) + 1 :] if top else ""
     return {"store": replica.home(call.place), **({"cwd": inside} if inside else {})}
 
 

@@ -21,7 +21,6 @@ from coord.core import digest, units
 from coord.core.run import life, loop, meter, wanted
 from coord.core.run import request as facts
 from coord.edge import clock, environment, journal, process
-from coord.edge.paths import Tree
 from coord.edge.run import evidence
 from coord.errors import INTERRUPTED, Refusal
 
@@ -139,8 +138,7 @@ class _Loop:
     def run(self, words: Sequence[str]) -> int:
         """Go round until something stops it; answers the exit status."""
         process.adopt_orphans()
-        here = os.path.realpath(os.getcwd())
-        top = Tree(self._call.place, here).top(here)
+        top = common.top_of(self._call)
         with evidence.Files(self._call.place, top) as files, process.Signals() as signals:
             self._files, self._signals = files, signals
             try:

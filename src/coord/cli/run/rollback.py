@@ -15,7 +15,6 @@ from coord.core.problem import State
 from coord.core.run import life, steps
 from coord.core.run import request as facts
 from coord.edge import clock, environment, process, replica
-from coord.edge.paths import Tree
 from coord.edge.run import stepping
 from coord.errors import Refusal
 
@@ -75,8 +74,7 @@ def _ended(call: kit.Call, text: str) -> State:
 
 def _enter(call: kit.Call, state: State) -> None:
     """Stand where the run's command stood."""
-    here = os.path.realpath(os.getcwd())
-    top = Tree(call.place, here).top(here) or call.place.tree
+    top = common.top_of(call) or call.place.tree
     folder = os.path.join(top, state["spec"].get("cwd", ""))
     try:
         os.chdir(folder)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.cli import kit
 from coord.cli.run import confining, files
-from coord.cli.run.common import Taken
+from coord.cli.run.common import Taken, top_of
 from coord.cli.run.ticking import Ticker
 from coord.cli.run.watched import Watched
 from coord.core import registry
@@ -32,7 +32,6 @@ from coord.core.run import request as facts
 from coord.core.run.around import Around
 from coord.edge import clock, environment, replica
 from coord.edge.index import Index, holds, runs
-from coord.edge.paths import Tree
 from coord.edge.run import launch, nursery, shim, spool
 from coord.edge.writing import Desk
 from coord.errors import Refusal
@@ -447,8 +446,7 @@ class Worker:
 
     @functools.cached_property
     def _top(self) -> str:
-        here = os.path.realpath(os.getcwd())
-        return Tree(self._call.place, here).top(here) or self._call.place.tree
+        return top_of(self._call) or self._call.place.tree
 
     def backoff_ms(self) -> int | None:
         """When the next retry of a run is due that has been tried; None for none."""
