@@ -158,10 +158,7 @@ class _Claim:
 
     def __init__(self, call: kit.Call, state: State, home: str) -> None:
         self._call, self._run_id, self._home = call, state["run_id"], home
-        domain = groups.domain_of(state["spec"])
-        also = {}
-        if domain:
-            also[domain] = groups.resource_of(domain, state["spec"]["group"]["limit"])
+        also = groups.places_of(state["spec"])
         self.request = confirming.Request(f"run:{self._run_id}", self._make, also=also)
         self.taken: Taken | None = None
 

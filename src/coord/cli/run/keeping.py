@@ -124,9 +124,7 @@ class _Renewal:
         self._call, self._run_id = call, state["run_id"]
         self._lease_id = state["attempts"][-1]["lease_id"]
         [hold] = [h for h in state["holds"] if h["lease_id"] == self._lease_id]
-        domain = groups.domain_of(state["spec"])
-        limit = state["spec"]["group"]["limit"] if domain else 0
-        also = {domain: groups.resource_of(domain, limit)} if domain else {}
+        also = groups.places_of(state["spec"])
         self.request = confirming.Request(
             f"run:{self._run_id}", self._make, renewed=hold, also=also
         )

@@ -19,3 +19,9 @@ def domain_of(spec: Mapping[str, Any]) -> str:
 def resource_of(domain: str, limit: int) -> str:
     """What a run of a group holds a place of, at most so many at once."""
     return f"{domain}*{limit}" if limit > 1 else domain
+
+
+def places_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a run holds a place of beside itself: the resource of its group, by domain."""
+    domain = domain_of(spec)
+    return {domain: resource_of(domain, spec["group"]["limit"])} if domain else {}
