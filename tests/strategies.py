@@ -323,7 +323,7 @@ def raws(draw: st.DrawFn, crowd: Crowd = ANYTHING) -> Raw:
         refs |= {"lease_id": draw(st.sampled_from(crowd.leases)), "resource": f"work:{item}"}
     body = draw(BODIES[kind])
     if draw(st.integers(0, 3)) == 0:
-        body |= draw(TOLD)
+        body = {**body, **draw(TOLD)}
     return raw(
         kind,
         draw(INSTANTS),
@@ -361,7 +361,7 @@ def _answering(draw: st.DrawFn, line: Raw, lines: Sequence[Raw]) -> Raw:
     if line["type"] in events.RECEIPTS and mails and draw(st.integers(0, 3)):
         refs = {"message_id": draw(st.sampled_from(mails))["event_id"]}
         return {**line, "event_id": events.next_id(line["event_id"], 0, bytes(16)), "refs": refs}
-    for part in ANSWERS.keys() & body.keys():
+    for part in sorted(ANSWERS.keys() & body.keys()):
         asked = [other for other in lines if other["type"] == ANSWERS[part]]
         if asked and draw(st.integers(0, 3)):
             chosen = draw(st.sampled_from(asked))
