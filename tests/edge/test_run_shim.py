@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from coord.edge.run import output, shim, spool, tree
+from coord.edge.run import output, shim, spool, tree, truth
 from coord.edge.run.following import Log
 from tests.conftest import until
 
@@ -270,7 +270,7 @@ def test_the_death_of_the_worker_costs_nothing(start: Starter):
     attempt.worker.kill()
     attempt.worker.wait()
 
-    with spool.known(str(attempt.folder), RUN, "lease-1") as facts:
+    with truth.known(str(attempt.folder), "lease-1") as facts:
         assert facts.is_alive
     record = attempt.over()
     assert record is not None
@@ -328,7 +328,7 @@ def test_what_a_dead_shim_has_left_is_found_and_ended(start: Starter):
     os.kill(attempt.pid, signal.SIGKILL)
     until(lambda: not spool.is_alive(str(attempt.folder)))
 
-    with spool.known(str(attempt.folder), RUN, "lease-1") as facts:
+    with truth.known(str(attempt.folder), "lease-1") as facts:
         assert (facts.begun, facts.tree_lives) == (True, True)
     assert spool.end_tree(str(attempt.folder))
     assert sleeping("605.1") == []
@@ -364,10 +364,10 @@ def test_an_attempt_is_started_once(start: Starter):
 def test_whoever_looks_between_claim_and_start_finds_somebody_alive(tmp_path: Path):
     lock = spool.take_new(str(tmp_path / "1"))
 
-    with spool.known(str(tmp_path / "1"), RUN, "lease-1") as facts:
+    with truth.known(str(tmp_path / "1"), "lease-1") as facts:
         assert facts.is_alive
     os.close(lock)
-    with spool.known(str(tmp_path / "1"), RUN, "lease-1") as facts:
+    with truth.known(str(tmp_path / "1"), "lease-1") as facts:
         assert (facts.is_alive, facts.begun) == (False, False)
 
 
@@ -391,7 +391,8 @@ def test_whoever_sees_the_pipe_of_stdin_finds_its_reader(start: Starter, tmp_pat
         pipe = tmp_path / "logs" / str(number) / shim.STDIN
         eager = threading.Thread(target=opened_first, args=(pipe, faults))
         eager.start()
-        start("true", feeds=True)
+        attempt = start("sleep", "60", feeds=True)
         eager.join(DEADLINE_S)
+        spool.cancel(str(attempt.folder), "enough")
 
     assert faults == []
