@@ -20,7 +20,7 @@ from coord.core.lease import domain as leases
 from coord.core.problem import Problem, State
 from coord.core.run import groups, life
 from coord.core.wk import view
-from coord.edge import blobs, clock, index, journal, presence, store
+from coord.edge import blobs, index, journal, presence, store
 from coord.edge.clock import Chance
 from coord.edge.index import Index, mail
 from coord.edge.replica import Replica, home
@@ -190,7 +190,7 @@ class Desk:
         """Refuse what a confirmed hold no longer allows: other clones wait on their own clocks."""
         from coord.edge.sync import kept
 
-        if kept.is_over_here(self.place.local, lease_id, clock.boot_id(), clock.boot_ms()):
+        if kept.is_over_here(self.place.local, lease_id):
             text = "the confirmed hold is over: its time has passed here, or this machine restarted"
             raise Refusal("not_held", text, "renew it: wk renew", lease_id=lease_id)
 

@@ -105,9 +105,7 @@ class _Run:
             if row["confirmed"] == REMOTE:
                 from coord.edge.sync import kept
 
-                local, lease_id = self._call.place.local, row["lease_id"]
-                until_ms = kept.until_boot_ms(local, lease_id, clock.boot_id())
-                yield (until_ms or 0) / 1000
+                yield kept.until_boot_ms(self._call.place.local, row["lease_id"]) / 1000
 
     def run(self, words: Sequence[str]) -> int:
         """Run it to its end; answers the exit status."""

@@ -191,4 +191,4 @@ class _Claim:
 
 def until_boot_ms(local: str, lease_id: str) -> int:
     """Until when, on the boot-time clock, an attempt is this store's; 0 for no longer."""
-    return kept.until_boot_ms(local, lease_id, clock.boot_id()) or 0
+    return kept.until_boot_ms(local, lease_id)

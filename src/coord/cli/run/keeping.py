@@ -14,7 +14,6 @@ import time
 from typing import NoReturn
 
 from coord.cli import confirming, kit
-from coord.cli.run.competing import until_boot_ms
 from coord.cli.run.worker import Worker
 from coord.core import arbiter
 from coord.core.draft import Draft
@@ -24,6 +23,7 @@ from coord.core.run import request as facts
 from coord.edge import clock, replica, store
 from coord.edge.index import runs
 from coord.edge.run import apart, spool
+from coord.edge.sync import kept
 from coord.edge.writing import Desk, Written
 from coord.errors import Refusal
 
@@ -75,7 +75,7 @@ def _open_here(call: kit.Call) -> list[State]:
 
 def _left_s(call: kit.Call, state: State) -> float:
     lease_id = state["attempts"][-1]["lease_id"]
-    return (until_boot_ms(call.place.local, lease_id) - clock.boot_ms()) / 1000
+    return (kept.until_boot_ms(call.place.local, lease_id) - clock.boot_ms()) / 1000
 
 
 def _pause_s(call: kit.Call, states: list[State]) -> float:
@@ -114,7 +114,7 @@ def _as_worker(call: kit.Call, state: State) -> kit.Call:
 def _tell(call: kit.Call, state: State) -> None:
     attempt = state["attempts"][-1]
     folder = spool.folder_of(call.place.local, state["run_id"], attempt["attempt"])
-    spool.note_until(folder, until_boot_ms(call.place.local, attempt["lease_id"]))
+    spool.note_until(folder, kept.until_boot_ms(call.place.local, attempt["lease_id"]))
 
 
 class _Renewal:

@@ -19,7 +19,7 @@ import contextlib
 import os
 from typing import Any
 
-from coord.edge import journal, store
+from coord.edge import clock, journal, store
 
 NAME = "sync.json"
 Reach = list[Any]
@@ -66,24 +66,27 @@ def save(local: str, remote: str, kept: dict[str, Any]) -> None:
         os.replace(temporary, path)
 
 
-def is_over_here(local: str, lease_id: str, boot_id: str, boot_ms: int) -> bool:
-    """Whether a confirmed hold of this clone is over, whatever the wall clock says.
+def is_over_here(local: str, lease_id: str) -> bool:
+    """Whether a hold that was confirmed for this clone is over, whatever the wall clock says."""
+    until_ms = _held_until(local, lease_id)
+    return until_ms is not None and clock.boot_ms() >= until_ms
 
-    boot_ms: this machine's boot-time clock; after a restart a holder holds nothing.
+
+def until_boot_ms(local: str, lease_id: str) -> int:
+    """Until when, on this machine's boot-time clock, a hold is confirmed for this clone.
+
+    0 for what was not confirmed here, or before this machine's last start: after a restart
+    a holder holds nothing.
     """
-    until_ms = until_boot_ms(local, lease_id, boot_id)
-    return until_ms is not None and boot_ms >= until_ms
+    return _held_until(local, lease_id) or 0
 
 
-def until_boot_ms(local: str, lease_id: str, boot_id: str) -> int | None:
-    """Until when, on this machine's boot-time clock, a hold was confirmed for this clone.
-
-    0 for one of another boot; None for what was not confirmed here.
-    """
+def _held_until(local: str, lease_id: str) -> int | None:
+    """The same, but None for what was not confirmed here."""
     for kept in _all(local).values():
         held = kept.get("held", {}).get(lease_id) if isinstance(kept, dict) else None
         if held is not None:
-            return int(held[1]) if held[0] == boot_id else 0
+            return int(held[1]) if held[0] == clock.boot_id() else 0
     return None
 
 
