@@ -24,10 +24,11 @@ PasswordAuthentication no
 
 
 @contextlib.contextmanager
-def remotes(folder: Path) -> Iterator[str]:
+def remotes(folder: Path, settings: str = "") -> Iterator[str]:
     """Serve this machine's repositories; answers what their URLs begin with.
 
     Git finds the key by its environment, which is that of this process meanwhile.
+    settings: more lines of the server's configuration.
     """
     assert SSHD, "there is no sshd: install openssh-server"
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def remotes(folder: Path) -> Iterator[str]:
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
     port = _free_port()
     config = folder / "config"
-    config.write_text(_CONFIG.format(port=port, folder=folder))
+    config.write_text(_CONFIG.format(port=port, folder=folder) + settings)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([SSHD, "-D", "-f", config], stderr=subprocess.DEVNULL)

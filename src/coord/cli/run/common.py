@@ -20,7 +20,7 @@ from coord.errors import Refusal
 F = TypeVar("F", bound=Callable[..., Any])
 PREFIX = "run-"
 # How a worker starts commands. A run that asks for one waits for its label.
-LOCAL, TMUX = EXECUTORS = ("local", "tmux")
+LOCAL, TMUX, SSH = EXECUTORS = ("local", "tmux", "ssh")
 EXECUTOR = "executor:"
 _LISTED = 10
 _WORDS = "coord.run.command"
@@ -33,6 +33,26 @@ class Span(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         return value if isinstance(value, int) else units.parse_duration(str(value))
+
+
+class Executor(click.ParamType[str]):
+    """How a worker starts commands: local, tmux, ssh:HOST."""
+
+    name = "executor"
+
+    def __init__(self, is_whole: bool) -> None:
+        """is_whole: a host has to be named, and may be with a folder."""
+        self._is_whole = is_whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from coord.cli.run import hosting
+
+        kind, _, host = str(value).partition(":")
+        if kind == SSH and (host or self._is_whole):
+            hosting.parse(host)
+        elif value not in EXECUTORS:
+            raise Refusal("usage", f"{str(value)[:80]!r} is no executor", ", ".join(EXECUTORS))
+        return str(value)
 
 
 def bounds(function: F) -> F:

@@ -142,6 +142,9 @@ def _reasons(call: kit.Call, known: Index, state: State) -> Iterator[Mapping[str
         if not spool.is_alive(folder):
             text = "its process has ended, and no worker has recorded it: run poll does"
             yield {"run_id": state["run_id"], "reason": "unrecorded", "text": text}
+        elif spool.unreached(folder):
+            text = spool.unreached(folder)
+            yield {"run_id": state["run_id"], "reason": "unreached", "text": text}
 
 
 class _Stored:

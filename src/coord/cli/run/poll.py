@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from coord.cli import kit
-from coord.cli.run import common
+from coord.cli.run import common, hosting
 from coord.cli.run.competing import Competing
 from coord.cli.run.ticking import Ticker
 from coord.cli.run.worker import HEARD, Worker
@@ -28,9 +28,10 @@ _ANYWAY_S = 10.0
 @click.option("--max", "at_once", type=click.IntRange(min=1), default=1, metavar="N",
               help="At most N runs at once; 1 by default.")  # fmt: skip
 @click.option("--labels", multiple=True, metavar="NAME,...", help="What this worker has.")
-@click.option("--executor", type=click.Choice(common.EXECUTORS), default=common.LOCAL,
-              metavar="local|tmux",
-              help="tmux: with a window on each run, in session coord.")  # fmt: skip
+@click.option("--executor", type=common.Executor(is_whole=True), default=common.LOCAL,
+              metavar="local|tmux|ssh:HOST[:FOLDER]",
+              help="tmux: with a window on each run, in session coord. ssh: at another host, "
+              "below FOLDER there, what asks for it.")  # fmt: skip
 def poll(
     call: kit.Call, once: bool, drain: bool, at_once: int, labels: Sequence[str], executor: str
 ) -> int:
@@ -50,14 +51,17 @@ def poll(
     Example: run poll --max 4 --labels gpu,linux
     """
     names = [part.strip() for text in labels for part in text.split(",") if part.strip()]
-    names.append(common.EXECUTOR + executor)
+    host = hosting.parse(executor.partition(":")[2]) if executor.startswith("ssh:") else None
+    names += host.labels if host else [common.EXECUTOR + executor]
     worker = Worker(call, names, 1 if once else at_once)
+    worker.host = host
     if executor == common.TMUX:
         _refuse_without_tmux()
         worker.on_start = functools.partial(_show, call)
     worker.has_nursery = not once
     worker.ticker = Ticker(call, names)
-    worker.competing = Competing(call, names, replica.home(call.place))
+    if not host:
+        worker.competing = Competing(call, names, replica.home(call.place))
     with call.desk() as desk:
         desk.refuse_paused()
     if once:

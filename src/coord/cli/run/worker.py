@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.cli import kit
-from coord.cli.run import confining, files
+from coord.cli.run import confining, files, hosting
 from coord.cli.run.common import Taken, top_of
 from coord.cli.run.ticking import Ticker
 from coord.cli.run.watched import Watched
@@ -32,7 +32,7 @@ from coord.core.run import request as facts
 from coord.core.run.around import Around
 from coord.edge import clock, environment, replica
 from coord.edge.index import Index, holds, runs
-from coord.edge.run import launch, nursery, shim, spool
+from coord.edge.run import launch, nursery, shim, spool, truth
 from coord.edge.writing import Desk
 from coord.errors import Refusal
 
@@ -98,13 +98,17 @@ class Worker:
         self._competes = False
         # How many runs it may still claim; -1 for any number.
         self.claims_left = -1
+        # The other host that it executes at; None for here.
+        self.host: hosting.Host | None = None
+        # The attempts at other hosts that nobody follows.
+        self._unreached: list[State] = []
         # Whether the last look has recorded something, which may let others start.
         self.has_written = False
 
     @property
     def running(self) -> int:
         """How many runs of this worker have not ended."""
-        return len(self._watched.own)
+        return len(self._watched.own) + len(self._unreached)
 
     @property
     def descriptors(self) -> list[int]:
@@ -143,7 +147,7 @@ class Worker:
             for one in self.competing.take(room):
                 self.has_written = True
                 self.claims_left -= self.claims_left > 0
-                self._start(one)
+                self._start(one, None)
         return ended
 
     def _look_here(self, begin: Begin | None) -> list[State]:
@@ -156,11 +160,12 @@ class Worker:
             missed: list[State] = []
             if not over:
                 found, missed, wants_claims = self._gathered(locks)
-                if not (found or wants_claims or begin):
+                if not (found or wants_claims or begin or self._unreached):
                     return missed
             ended, taken = self._recorded(found, begin, over, locks)
         for one in taken:
-            self._start(one)
+            self._start(one, self.host)
+        self._reach()
         return missed + ended
 
     def _must_look_around(self) -> bool:
@@ -192,6 +197,7 @@ class Worker:
 
             keeping.start(self._call)
         self._is_soon = False
+        self._unreached = []
         self._watched.keep(state["run_id"] for state in states)
         found = [self._find(state, locks) for state in states]
         return [one for one in found if one], missed, wants
@@ -240,17 +246,20 @@ class Worker:
         run_id, lease_id = state["run_id"], attempt["lease_id"]
         if state["status"] == life.CANCELLING:
             self._tell(state, state["cancel"].get("why", f"cancelled by {state['cancel']['by']}"))
-        known = locks.enter_context(spool.known(folder, run_id, lease_id))
+        known = locks.enter_context(truth.known(folder, lease_id))
         action, body = recovery.decide(state, known)
         if action == recovery.END:
             if not spool.end_tree(folder):
                 return None
             known = known._replace(tree_lives=False)
             action, body = recovery.decide(state, known)
-        if action == recovery.COMPLETE and known.exit is None and "repo_ref" in state["spec"]:
+        is_unsaid = known.exit is None and known.work is None
+        if action == recovery.COMPLETE and is_unsaid and "repo_ref" in state["spec"]:
             action, body = files.recovered(self._call.place, state, folder, known)
         bodies: list[Noted] = [*self._start_noted(state, folder)]
-        if action == recovery.ADOPT:
+        if action == recovery.REACH:
+            self._unreached.append(state)
+        elif action == recovery.ADOPT:
             self._is_soon |= not self._watched.adopt(run_id, lease_id, folder)
         else:
             bodies.append(("run.completed", body))
@@ -265,6 +274,7 @@ class Worker:
             pid = spool.pid_of(folder)
             spec = state["spec"]
             named = {**files.started(folder, spec), **confining.started(folder, spec)}
+            named |= hosting.started(folder)
             yield "run.started", {**({"pid": pid} if pid else {}), **named}
         else:
             self._is_soon = True
@@ -396,8 +406,21 @@ class Worker:
         claimed = desk.state(f"run/{state['run_id']}")
         taken.append(Taken(claimed, folder, lock, written.raw["event_id"]))
 
-    def _start(self, one: Taken) -> None:
-        """Start the shim of a claimed attempt."""
+    def _reach(self) -> None:
+        """Follow the attempts at other hosts that nobody follows any more."""
+        waiting, self._unreached = self._unreached, []
+        for state in waiting:
+            folder = self._folder(state)
+            found = hosting.left_alone(folder, state["attempts"][-1]["lease_id"])
+            if found:
+                host, cause, lock = found
+                self._start(Taken(state, folder, lock, cause), host)
+            else:
+                self._unreached.append(state)
+                self._is_soon = True
+
+    def _start(self, one: Taken, host: hosting.Host | None) -> None:
+        """Start the shim of a claimed attempt, or the near end of one at another host."""
         state, attempt = one.state, one.state["attempts"][-1]
         spec = state["spec"]
         told = {
@@ -413,18 +436,21 @@ class Worker:
             **confining.told(self._call.place, spec, self._top),
         }
         if life.is_anywhere(state):
-            from coord.cli.run.competing import until_boot_ms
+            from coord.edge.sync import kept
 
-            until_ms = until_boot_ms(self._call.place.local, attempt["lease_id"])
-            told["until_boot_ms"] = until_ms
+            told["until_boot_ms"] = kept.until_boot_ms(self._call.place.local, attempt["lease_id"])
             # Its keeper is to be started at the next look.
             self._whole_look_at = 0.0
         child = environment.child(
             COORD_RUN=state["run_id"], COORD_CAUSE=one.cause,
             COORD_AGENT=state["requested_by"], COORD_SESSION="",
         )  # fmt: skip
-        child = dict(confining.environment(child, spec))
-        pid = self._launched(one, told, {**child, **spec.get("env", {})})
+        child = {**confining.environment(child, spec), **spec.get("env", {})}
+        if host:
+            hosting.begin(one.folder, host, one.cause)
+            told = hosting.told(self._call.place, state, host, told, one.cause)
+            child = environment.child()
+        pid = self._launched(one, told, child)
         if self.on_start:
             self.on_start(state["run_id"])
         self._watched.start(state["run_id"], attempt["lease_id"], pid)

@@ -157,8 +157,9 @@ def _started(state: State, event: Event) -> Patch | Problem:
     attempt = {**state["attempts"][-1], "started_at_ms": event.time_ms}
     if is_integer(event.body.get("pid"), least=1):
         attempt["pid"] = event.body["pid"]
-    if isinstance(event.body.get("workspace"), str):
-        attempt["workspace"] = event.body["workspace"]
+    for name in ("workspace", "host"):
+        if isinstance(event.body.get(name), str):
+            attempt[name] = event.body[name]
     if isinstance(event.body.get("sandbox"), dict):
         attempt["sandbox"] = event.body["sandbox"]
     status = STARTED if state["status"] == CLAIMED else state["status"]

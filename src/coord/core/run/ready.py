@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from coord.core import units
-from coord.core.run import life, outcome
+from coord.core.run import life, outcome, wanted
 
 LOCKS = "locks"
 START, WAIT, SKIP, EXPIRE = "start wait skip expire".split()
@@ -126,9 +126,12 @@ def _locked(state: Mapping[str, Any], now_ms: int, known: Known) -> Iterable[Rea
 def _unfit(spec: Mapping[str, Any], labels: Iterable[str] | None) -> Iterable[Reason]:
     if labels is None:
         return
-    missing = sorted(set(spec.get("requires", ())) - set(labels))
+    labels = set(labels)
+    missing = sorted(set(spec.get("requires", ())) - labels)
     if missing:
         yield Reason("labels", f"the worker does not have {', '.join(missing)}")
+    elif wanted.BY_SSH in labels and not wanted.asks_for_ssh(spec):
+        yield Reason("labels", "the worker executes at another host only what asks for that")
 
 
 def why(state: Mapping[str, Any], now_ms: int, known: Known) -> list[Reason]:

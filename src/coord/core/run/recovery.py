@@ -2,6 +2,7 @@
 
     the shim's lock is held           adopt      it is alive: leave it, and watch it
     there is its exit record          complete   as the record says
+    it is at another host             reach      have somebody ask there again
     something of its tree lives       end        end the tree, then look again
     it left work that is on no ref    save       save that, then look again
     a commit of it is on a ref        complete   lost, and the commit: never once more
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 from coord.core.run import life, outcome
 
-ADOPT, COMPLETE, END, SAVE = "adopt complete end save".split()
+ADOPT, COMPLETE, END, SAVE, REACH = "adopt complete end save reach".split()
 # What of an exit record a completion says.
 _RECORDED = (
     "outcome", "exit_code", "signal", "reason", "usage", "logs", "left_behind", "commit",
@@ -53,14 +54,16 @@ class Work(NamedTuple):
 class Facts(NamedTuple):
     """What is true on this machine about one attempt.
 
-    exit: its exit record. begun: the shim has said that it is about to execute. work: None
-    where it had no workspace.
+    exit: its exit record. begun: the shim has said that it is about to execute. is_far: it
+    may live at another host, and nobody here follows it. work: None where it had no
+    workspace, or nobody has looked at that.
     """
 
     is_alive: bool
     exit: Mapping[str, Any] | None = None
     tree_lives: bool = False
     begun: bool = False
+    is_far: bool = False
     work: Work | None = None
 
 
@@ -72,6 +75,8 @@ def decide(state: Mapping[str, Any], facts: Facts) -> tuple[str, Mapping[str, An
         return ADOPT, {}
     if facts.exit is not None:
         return COMPLETE, recorded(facts.exit)
+    if facts.is_far:
+        return REACH, {}
     if facts.tree_lives:
         return END, {}
     work = facts.work or Work()

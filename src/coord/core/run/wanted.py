@@ -48,6 +48,10 @@ ON = ("ok", "any", "failed")
 DEFAULT_PRIORITY = 2
 DEFAULT_GRACE_MS = 5000
 LEAST_LOG_CAP = 64 << 10
+# The label of workers that execute at another host, of one host with `:HOST` behind it.
+BY_SSH = "executor:ssh"
+# What only a command on this machine can have.
+_NOT_BY_SSH = ("locks", "stdin", "anywhere")
 # Renewed while the command lives; after a kill -9 of everything it is free as soon as that.
 LOCK_TTL = "1m"
 JOIN, REPLACE, REFUSE = POLICIES = ("join", "replace", "refuse")
@@ -222,7 +226,17 @@ def fault_in(body: Mapping[str, Any]) -> str:
             return f"{name} is not {expected}"
     if "locks" in body and body.get("sandbox", {}).get("by", sandbox.NONE) != sandbox.NONE:
         return "locks cannot be taken in a sandbox"
+    if asks_for_ssh(body):
+        asked = [name for name in _NOT_BY_SSH if body.get(name)]
+        asked += ["sandbox"] if body.get("sandbox", {}).get("by", "none") != "none" else []
+        if asked:
+            return f"{asked[0]} cannot be had at another host"
     return "" if ("argv" in body) != ("shell" in body) else "a request has either argv or shell"
+
+
+def asks_for_ssh(spec: Mapping[str, Any]) -> bool:
+    """Whether a run is to be executed at another host."""
+    return any(f"{label}:".startswith(f"{BY_SSH}:") for label in spec.get("requires", ()))
 
 
 def words_of(spec: Mapping[str, Any]) -> list[str]:

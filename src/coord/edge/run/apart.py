@@ -30,6 +30,15 @@ def leave_worker(lock: int, keeps_stdin: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def stand_alone(lock: int, name: bytes, keeps_stdin: bool) -> None:
+    """Be a process of its own that holds the lock of an attempt, and says so in it."""
+    os.setsid()
+    leave_worker(lock, keeps_stdin)
+    name_process(name)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+
+
 def take_orphans_in() -> None:
     """Become the parent of whatever descends from this process and loses its own (Linux)."""
     _prctl(_SET_SUBREAPER, 1)

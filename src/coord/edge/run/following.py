@@ -4,6 +4,7 @@ The log is a file, so whoever follows it, however slowly, never holds the comman
 is whole when the shim has let its lock go.
 """
 
+import contextlib
 import itertools
 import os
 from collections import deque
@@ -42,6 +43,19 @@ class Log:
             else:
                 yield from self._split(start, data)
 
+    def raw(self, indexed: int) -> Iterator[tuple[bytes, int, bytes]]:
+        """The same as it lies there: lines of the index, and an offset with what lies at it.
+
+        indexed: from which byte of the index on. Lines come before the data that they tell of.
+        """
+        for start, data in self._read():
+            lines = self._lines(indexed)
+            indexed += len(lines)
+            yield lines, start, data if start >= 0 else b""
+        lines = self._lines(indexed)
+        if lines:
+            yield lines, self.offset, b""
+
     def _read(self) -> Iterator[tuple[int, bytes]]:
         """Pieces with their offsets; -1 for what we say ourselves."""
         try:
@@ -70,10 +84,7 @@ class Log:
 
     def _read_index(self) -> None:
         """Read the lines that are whole; a piece is in the index before it is in the log."""
-        with open(self._index, "rb") as stream:
-            stream.seek(self._indexed)
-            data = stream.read()
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = self._lines(self._indexed)
         self._indexed += len(whole)
         for line in whole.splitlines():
             first, _, last = line.split()
@@ -82,6 +93,14 @@ class Log:
                 self._gap = (int(start), int(end))
             else:
                 self._pieces.append((int(first), int(last)))
+
+    def _lines(self, start: int) -> bytes:
+        """The whole lines of the index from a byte on."""
+        with contextlib.suppress(FileNotFoundError), open(self._index, "rb") as stream:
+            stream.seek(start)
+            data = stream.read()
+            return data[: data.rfind(b"\n") + 1]
+        return b""
 
     def _split(self, start: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         first, end = start, start + len(data)

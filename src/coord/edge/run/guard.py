@@ -70,9 +70,15 @@ def _become_shim(
     folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[str, str]
 ) -> NoReturn:
     try:
-        shim.run(folder, lock, spec, environment)
-    finally:
+        if "host" in spec:
+            from coord.edge.run import near
+
+            near.run(folder, lock, spec, environment)
+        else:
+            shim.run(folder, lock, spec, environment)
         os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def stand(

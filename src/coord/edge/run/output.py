@@ -85,11 +85,11 @@ class Output:
             return
         # First the note: who reads zeros after that knows that they are none of the command's.
         self._note(f"{GAP} {self._head} {end}")
-        self._has_holes = _punch(self._log, before, end)
+        self._has_holes = punch(self._log, before, end)
         self.gap = (self._head, end)
 
 
-def _punch(descriptor: int, start: int, end: int) -> bool:
+def punch(descriptor: int, start: int, end: int) -> bool:
     """Give a part of a file back to the disk; its offsets stay."""
     try:
         mode = _KEEP_SIZE | _PUNCH_HOLE

@@ -32,7 +32,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from coord.edge.run import apart, output, redaction, tree
+from coord.edge.run import apart, disk, output, redaction, tree
 
 LOCK, TREE, EXIT, BEGUN, CONTROL, CANCEL, UNTIL = (
     "lock tree exit.json begun control cancel until".split()
@@ -68,12 +68,8 @@ def run(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[st
     spec: run_id, lease_id, fence, words, cwd, timeouts, grace_ms, claimed_at_ms, stdin,
     until_boot_ms (when another clone may execute it, unless the file `until` says later).
     """
-    os.setsid()
-    apart.leave_worker(lock, bool(spec.get("stdin")))
+    apart.stand_alone(lock, b"run-shim", bool(spec.get("stdin")))
     apart.take_orphans_in()
-    apart.name_process(b"run-shim")
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     _Shim(folder, spec, environment).run()
     # Our guard has it too.
     fcntl.flock(lock, fcntl.LOCK_UN)
@@ -141,15 +137,14 @@ class _Shim:
 
     def _start(self) -> None:
         if os.path.exists(self._path(CANCEL)):
-            self._ending = ("cancelled", _first_line(self._path(CANCEL)))
+            self._ending = ("cancelled", disk.first_line(self._path(CANCEL)))
             return
         self._prepare()
         self._confine()
         start_ms = self._spec.get("timeouts", {}).get("start_ms")
         if start_ms is not None and _now_ms() - self._spec["claimed_at_ms"] >= start_ms:
             raise NotStarted("it was not started in time")
-        os.close(os.open(self._path(BEGUN), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
-        _sync_folder(self._folder)
+        disk.mark(self._path(BEGUN))
         held = os.open(self._path(TREE), os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(held, fcntl.LOCK_EX)
         source = self._open_stdin()
@@ -334,7 +329,7 @@ class _Shim:
         if until_ms is None:
             return math.inf
         with contextlib.suppress(OSError, ValueError):
-            until_ms = max(until_ms, int(_first_line(self._path(UNTIL))))
+            until_ms = max(until_ms, int(disk.first_line(self._path(UNTIL))))
         left_ms = until_ms - time.clock_gettime_ns(_BOOT_CLOCK) // 1_000_000
         return float(left_ms - self._spec["grace_ms"] - _MARGIN_MS) / 1000
 
@@ -443,7 +438,7 @@ class _Shim:
                 "system_ms": round(used.children_system * 1000),
             },
         }
-        _write_synced(self._path(EXIT), json.dumps(whole).encode() + b"\n", self._folder)
+        disk.write_synced(self._path(EXIT), json.dumps(whole).encode() + b"\n")
 
 
 def _do_nothing(_signal: int, _frame: object) -> None:
@@ -452,29 +447,3 @@ def _do_nothing(_signal: int, _frame: object) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _first_line(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.readline().strip()
-
-
-def _write_synced(path: str, data: bytes, folder: str) -> None:
-    """Write a whole file so that after a crash it is there whole or not at all."""
-    aside = f"{path}.new"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        output.write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(aside, path)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

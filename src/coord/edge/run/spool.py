@@ -10,23 +10,25 @@
 
 A process of the tree is known by the shim that it descends from. When the shim was killed
 it is known by the lock `tree` that it holds, or by the folder in its environment; one that
-has cleared its environment and closed what it inherited cannot be found then.
+has cleared its environment and closed what it inherited cannot be found then. It needs
+nothing but the standard library.
 """
 
 import contextlib
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from coord.core.run.recovery import Facts
-from coord.edge import journal
 from coord.edge.run import shim, tree
 from coord.edge.run.wake import Wake
 from coord.errors import Refusal
 
 FOLDER = "logs"
+# Of an attempt at another host, as edge.run.near writes them.
+HOST, UNREACHED, LEFT = "host.json", "unreached", "left.json"
 _CUT_OFF = "cut_off"
 _END_S = 10.0
 _LOOK_S = 0.02
@@ -65,30 +67,6 @@ def take_new(folder: str) -> int:
     return descriptor
 
 
-@contextlib.contextmanager
-def known(folder: str, run_id: str, lease_id: str) -> Iterator[Facts]:
-    """What is true about an attempt; while entered, no shim of it can begin."""
-    if not os.path.isdir(folder):
-        yield Facts(is_alive=False)
-        return
-    lock = take(folder)
-    if lock is None:
-        yield Facts(is_alive=True)
-        return
-    try:
-        record = exit_record(folder, lease_id)
-        yield Facts(
-            is_alive=False,
-            exit=record,
-            # An exit record is written once the tree is empty: all processes of the
-            # machine are only gone through where there is none.
-            tree_lives=record is None and tree_lives(folder),
-            begun=os.path.exists(os.path.join(folder, shim.BEGUN)),
-        )
-    finally:
-        os.close(lock)
-
-
 def is_alive(folder: str) -> bool:
     """Whether somebody holds the lock of an attempt."""
     return _is_held(os.path.join(folder, shim.LOCK))
@@ -113,7 +91,7 @@ def exit_record(folder: str, lease_id: str) -> Mapping[str, Any] | None:
     """The exit record of the attempt that was claimed with this lease; None without one."""
     try:
         with open(os.path.join(folder, shim.EXIT), "rb") as stream:
-            record = journal.from_json(stream.read())
+            record = json.loads(stream.read())
     except (FileNotFoundError, ValueError):
         return None
     is_ours = isinstance(record, dict) and record.get("lease_id") == lease_id
@@ -195,6 +173,11 @@ def feed(folder: str, source: int) -> None:
         _tell(folder, shim.END_OF_STDIN + b"\n")
 
 
+def unreached(folder: str) -> str:
+    """Why the host of an attempt is not reached now; "" where it is, or is this one."""
+    return _text(os.path.join(folder, UNREACHED))
+
+
 def note_cut_off(local: str, text: str) -> None:
     """Remember why this clone fires no schedules; "" for that it does again."""
     path = os.path.join(local, _CUT_OFF)
@@ -208,11 +191,14 @@ def note_cut_off(local: str, text: str) -> None:
 
 def cut_off(local: str) -> str:
     """Why this clone fired no schedules when it last came to one; "" when it did."""
-    try:
-        with open(os.path.join(local, _CUT_OFF), encoding="utf-8") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return ""
+    return _text(os.path.join(local, _CUT_OFF))
+
+
+def _text(path: str) -> str:
+    """What a small file says; "" where it is not there."""
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+    return ""
 
 
 def _tree_is_held(folder: str) -> bool:

@@ -1,0 +1,120 @@
+"""Runs at other hosts, by ssh: which host a worker has, and what the near end is told.
+
+    --executor ssh:HOST            commands begin in the folder that they were requested in
+    --executor ssh:HOST:FOLDER     below this one instead; a relative one begins at home
+
+HOST is whatever ssh takes for one. The ssh command is the one that git uses: GIT_SSH_COMMAND,
+else the setting core.sshCommand, else ssh.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from coord.core.problem import State
+from coord.core.run import wanted
+from coord.edge import environment, git, replica
+from coord.edge.run import disk, spool, truth
+from coord.edge.store import Place
+from coord.errors import Refusal
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
+# A near end that died at once is not started again at once.
+_AGAIN_S = 2.0
+
+
+class Host(NamedTuple):
+    """Another host, and the folder there that stands for the top of our tree; "" for the same."""
+
+    name: str
+    folder: str = ""
+
+    @property
+    def labels(self) -> list[str]:
+        """What a worker that has this host may be asked for."""
+        return [wanted.BY_SSH, f"{wanted.BY_SSH}:{self.name}"]
+
+
+def parse(text: str) -> Host:
+    """The host that `HOST[:FOLDER]` names. Refusals: usage."""
+    name, _, folder = text.partition(":")
+    if not _NAME.fullmatch(name):
+        hint = "ssh:HOST or ssh:HOST:FOLDER; other ports and keys belong into ~/.ssh/config"
+        raise Refusal("usage", f"{name[:80]!r} is no host", hint)
+    return Host(name, folder)
+
+
+def begin(folder: str, host: Host, cause: str) -> None:
+    """Note, before anything is sent, at which host an attempt is."""
+    noted = {**host._asdict(), "cause": cause}
+    disk.write_synced(os.path.join(folder, spool.HOST), json.dumps(noted).encode())
+
+
+def left_alone(folder: str, lease_id: str) -> tuple[Host, str, int] | None:
+    """An attempt at another host that nobody follows: its host, its cause, and its lock.
+
+    None where somebody follows it, or died doing so just now.
+    """
+    lock_path = os.path.join(folder, "lock")
+    if abs(time.time() - os.path.getmtime(lock_path)) < _AGAIN_S:
+        return None
+    lock = spool.take(folder)
+    if lock is None:
+        return None
+    noted = truth.host_of(folder)
+    if not noted or spool.exit_record(folder, lease_id) is not None:
+        os.close(lock)
+        return None
+    return Host(noted["name"], noted["folder"]), noted["cause"], lock
+
+
+def told(
+    place: Place, state: State, host: Host, spec: Mapping[str, Any], cause: str
+) -> dict[str, Any]:
+    """What the near end is told, from what a shim here would be."""
+    asked = state["spec"]
+    cwd = os.path.join(host.folder, asked.get("cwd", "")) if host.folder else spec["cwd"]
+    ssh = {"name": host.name, "ssh": _ssh_words(place), "store": replica.home(place)}
+    variables = {
+        environment.RUN: state["run_id"],
+        environment.CAUSE: cause,
+        environment.AGENT: state["requested_by"],
+        **(_identity(place) if "repo_ref" in asked else {}),
+        **asked.get("env", {}),
+    }
+    return {**spec, "cwd": cwd, "host": ssh, "variables": variables}
+
+
+def _ssh_words(place: Place) -> list[str]:
+    """The ssh that git would use. Refusals: usage."""
+    import shlex
+
+    text = environment.get("GIT_SSH_COMMAND") or _setting(place, "core.sshCommand") or "ssh"
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Refusal("usage", f"GIT_SSH_COMMAND cannot be read: {error}") from error
+
+
+def _identity(place: Place) -> dict[str, str]:
+    """Who commits there: the same as here."""
+    found = {
+        f"GIT_{who}_{what.upper()}": _setting(place, f"user.{what}")
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("name", "email")
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _setting(place: Place, name: str) -> str:
+    _, output = git.run(["config", "--get", name], place.tree or place.store)
+    return output.decode(errors="replace").strip()
+
+
+def started(folder: str) -> dict[str, str]:
+    """What `run.started` says of the host."""
+    noted = truth.host_of(folder)
+    return {"host": noted["name"]} if noted else {}

@@ -1,0 +1,325 @@
+"""Runs at another host: a real ssh server on this machine, real cuts, real deaths."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coord.edge.run import spool, tree
+from tests.bench import tunnel
+from tests.conftest import until
+
+ADA = "agent:ada"
+HOST = "ssh:127.0.0.1"
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The other host, which is this machine by ssh: the folder of its state."""
+    if not tunnel.SSHD:
+        pytest.skip("needs sshd")
+    folder = tmp_path_factory.mktemp("far")
+    settings = f'SetEnv "XDG_STATE_HOME={folder}/state" "PATH={os.environ["PATH"]}"\n'
+    with tunnel.remotes(folder / "ssh", settings) as url, pytest.MonkeyPatch.context() as patch:
+        port = url.rpartition(":")[2]
+        patch.setenv("GIT_SSH_COMMAND", f"{os.environ['GIT_SSH_COMMAND']} -p {port}")
+        yield folder / "state" / "coord"
+
+
+@pytest.fixture
+def ada(run: Any, store: Path, far: Path) -> Any:
+    """`ada(words…)`: a command of `run` by ada, in a repository with a file."""
+    (run.folder / "a.txt").write_text("a\n")
+    git(run.folder, "add", "a.txt")
+    git(run.folder, "commit", "--quiet", "--message", "a file")
+    return lambda *words, **options: run("run", *words, as_=ADA, **options)
+
+
+def git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def asked(ada: Any, line: str, *options: str) -> str:
+    """The id of a new run that is to be executed at another host."""
+    answer = ada("request", "--quiet", "--executor", "ssh", *options, "--shell", line)
+    assert answer.code == 0, answer.err
+    return str(answer.out.strip())
+
+
+def drained(ada: Any, host: str = HOST) -> list[Any]:
+    """What a worker of that host prints that goes on until nothing is left."""
+    answer = ada("poll", "--drain", "--executor", host)
+    assert answer.code == 0, answer.err
+    return list(answer.lines)
+
+
+def attempt_of(ada: Any, run_id: str) -> Any:
+    return ada("show", run_id).json["attempts"][-1]
+
+
+def folder_of(store: Path, run_id: str) -> str:
+    return spool.folder_of(str(store / "local"), run_id, 1)
+
+
+def connections(store: Path, run_id: str) -> set[int]:
+    """The ssh processes of the near end of a run."""
+    near = spool.pid_of(folder_of(store, run_id))
+    return {pid for pid, parent in tree.living().items() if parent == near}
+
+
+def far_folder(far: Path, run_id: str) -> str:
+    """Where the attempt's files lie at the other host."""
+    [found] = far.glob(f"*/attempts/{run_id}/1")
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("exit 0", {"outcome": "succeeded", "exit_code": 0}),
+        ("exit 7", {"outcome": "failed", "exit_code": 7}),
+        ("kill -9 $$", {"outcome": "signaled", "signal": 9}),
+    ],
+)
+def test_it_ends_here_as_it_ended_there(ada: Any, line: str, told: Any):
+    run_id = asked(ada, line)
+
+    drained(ada)
+
+    attempt = attempt_of(ada, run_id)
+    assert {
+        name: attempt[name] for name in ("outcome", "exit_code", "signal") if name in attempt
+    } == told
+    assert attempt["host"] == "127.0.0.1"
+
+
+def test_it_is_executed_below_the_folder_that_the_worker_names(
+    ada: Any, run: Any, tmp_path: Path, far: Path
+):
+    """With the variables of its request, and nothing of the worker's environment."""
+    (tmp_path / "elsewhere" / "sub").mkdir(parents=True)
+    (run.folder / "sub").mkdir()
+    words = ("run", "request", "--quiet", "--executor", "ssh:127.0.0.1", "--env", "A=1")
+    line = "pwd; echo $A.$B.$COORD_RUN"
+    asked = run(*words, "--shell", line, as_=ADA, cwd=run.folder / "sub")
+
+    ada("poll", "--drain", "--executor", f"{HOST}:{tmp_path}/elsewhere", env={"B": "2"})
+
+    run_id = asked.out.strip()
+    assert ada("logs", run_id).out == f"{tmp_path}/elsewhere/sub\n1..{run_id}\n"
+
+
+def test_a_worker_of_another_host_takes_only_what_asks_for_that(ada: Any):
+    """And a worker of this one, or of a third, nothing of it."""
+    there, here = asked(ada, "true"), ada("request", "--quiet", "--", "true").out.strip()
+    third = asked(ada, "true", "--label", "executor:ssh:third")
+
+    assert [row["run_id"] for row in drained(ada)] == [there]
+    assert [row["run_id"] for row in ada("poll", "--drain").lines] == [here]
+    assert ada("why", third).lines[0]["reason"] == "labels"
+
+
+@pytest.mark.parametrize(
+    "options", [("--lock", "env:x"), ("--stdin",), ("--sandbox", "auto")], ids=lambda o: o[0]
+)
+def test_what_only_this_machine_has_is_refused(ada: Any, options: Any):
+    answer = ada("request", "--executor", "ssh", *options, "--", "true")
+
+    assert answer.code == 6, answer.err
+    assert "another host" in answer.error["message"]
+
+
+def test_the_log_is_the_same_though_the_connection_is_cut_again_and_again(
+    ada: Any, run: Any, store: Path, tmp_path: Path
+):
+    gate = tmp_path / "gate"
+    line = f"for i in 1 2 3; do seq 200000; cat {gate}; done; seq 200000 >&2"
+    os.mkfifo(gate)
+    run_id = asked(ada, line)
+    worker = run.start("run", "poll", "--once", "--executor", HOST, as_=ADA)
+    log = Path(folder_of(store, run_id)) / "log"
+    part = "".join(f"{n}\n" for n in range(1, 200_001)).encode()
+
+    for number in (1, 2, 3):
+        until(lambda n=number: log.exists() and log.stat().st_size >= n * len(part))
+        tree.kill(connections(store, run_id))
+        gate.write_text("")
+    assert worker.wait(DEADLINE_S) == 0
+    worker.communicate()
+
+    printed = log.read_bytes()
+    assert hashlib.sha256(printed).digest() == hashlib.sha256(4 * part).digest()
+    assert attempt_of(ada, run_id)["logs"]["bytes"] == 4 * len(part)
+
+
+def test_whoever_dies_here_costs_nothing(ada: Any, run: Any, store: Path, tmp_path: Path):
+    """The worker and the near end are killed; the next worker follows what was begun."""
+    gate, ledger = tmp_path / "gate", tmp_path / "ledger"
+    os.mkfifo(gate)
+    run_id = asked(ada, f"echo begun | tee -a {ledger}; cat {gate}; echo done")
+    worker = run.start("run", "poll", "--once", "--executor", HOST, as_=ADA)
+    until(lambda: ada("logs", run_id).out == "begun\n")
+    near = spool.pid_of(folder_of(store, run_id))
+    worker.kill()
+    os.kill(near, signal.SIGKILL)
+    worker.communicate()
+
+    # A worker of this machine, which knows nothing of that host.
+    other = run.start("run", "poll", "--drain", as_=ADA)
+    until(lambda: spool.pid_of(folder_of(store, run_id)) not in (0, near))
+    gate.write_text("")
+    said, _ = other.communicate(timeout=DEADLINE_S)
+
+    assert json.loads(said)["run_id"] == run_id
+    assert attempt_of(ada, run_id)["outcome"] == "succeeded"
+    assert (ledger.read_text(), ada("logs", run_id).out) == ("begun\n", "begun\ndone\n")
+
+
+def test_cancelled_is_recorded_when_nothing_of_it_lives_there(ada: Any, run: Any, store: Path):
+    sleeper = f"61.{os.getpid()}"
+    run_id = asked(ada, f"(setsid env -i setsid sleep {sleeper} &); echo on; sleep {sleeper}")
+    worker = run.start("run", "poll", "--once", "--executor", HOST, as_=ADA)
+    until(lambda: ada("logs", run_id).out == "on\n")
+
+    cancelled = ada("cancel", run_id)
+
+    worker.communicate(timeout=DEADLINE_S)
+    assert cancelled.code == 0, cancelled.err
+    assert attempt_of(ada, run_id)["outcome"] == "cancelled"
+    found = subprocess.run(["pgrep", "-f", f"sleep {sleeper}"], capture_output=True)
+    assert found.stdout == b""
+
+
+def test_a_host_that_is_not_reached_is_no_failure_of_the_command(ada: Any, tmp_path: Path):
+    """What ssh said is told, while it is tried and in the end."""
+    run_id = asked(ada, "true")
+    refuses = tmp_path / "ssh"
+    refuses.write_text("#!/bin/sh\necho 'sh: python3: not found' >&2\nexit 127\n")
+    refuses.chmod(0o755)
+
+    ada("poll", "--once", "--executor", HOST, env={"GIT_SSH_COMMAND": str(refuses)})
+
+    attempt = attempt_of(ada, run_id)
+    assert (attempt["outcome"], attempt["reason"]) == (
+        "infra_error", "127.0.0.1: sh: python3: not found"
+    )  # fmt: skip
+    assert "exit_code" not in attempt
+
+
+def test_what_was_never_sent_is_cancelled_though_its_host_is_not_reached(
+    ada: Any, run: Any, store: Path, tmp_path: Path
+):
+    run_id = asked(ada, "true")
+    down = tmp_path / "ssh"
+    down.write_text("#!/bin/sh\necho 'No route to host' >&2\nexit 255\n")
+    down.chmod(0o755)
+    words = ("run", "poll", "--once", "--executor", HOST)
+    worker = run.start(*words, as_=ADA, env={"GIT_SSH_COMMAND": str(down)})
+    until(
+        lambda: (
+            ada("why", run_id).lines[-1:] and ada("why", run_id).lines[-1]["reason"] == "unreached"
+        )
+    )
+
+    why = ada("why", run_id).lines[-1]
+    cancelled = ada("cancel", run_id)
+
+    worker.communicate(timeout=DEADLINE_S)
+    assert why["text"] == "127.0.0.1: No route to host"
+    assert (cancelled.code, attempt_of(ada, run_id)["outcome"]) == (0, "cancelled")
+
+
+def test_what_a_login_prints_is_not_taken_for_an_answer(ada: Any, run: Any, tmp_path: Path):
+    noisy = tmp_path / "noisy"
+    noisy.write_text(f"#!/bin/sh\necho 'Welcome!'; exec {os.environ['GIT_SSH_COMMAND']} \"$@\"\n")
+    noisy.chmod(0o755)
+    run_id = asked(ada, "echo out")
+
+    ada("poll", "--once", "--executor", HOST, env={"GIT_SSH_COMMAND": str(noisy)})
+
+    assert ada("logs", run_id).out == "out\n"
+
+
+def test_its_commit_and_its_artifacts_come_back(ada: Any, run: Any, store: Path):
+    """It begins at a commit of ours, with inputs of ours, in a workspace there."""
+    (run.folder / "in.txt").write_text("given\n")
+    line = "cat a.txt in.txt > out.txt; echo b > a.txt; git commit -qam more; pwd"
+    options = ("--repo-ref", "HEAD", "--input", "in.txt", "--artifact", "out.txt")
+    run_id = asked(ada, line, *options)
+
+    drained(ada)
+
+    attempt = attempt_of(ada, run_id)
+    assert attempt["outcome"] == "succeeded", attempt
+    assert git(run.folder, "show", f"refs/coord/run/{run_id}:a.txt") == "b"
+    assert git(run.folder, "log", "-1", "--format=%an", attempt["commit"]) == "Test"
+    [artifact] = attempt["artifacts"]
+    name = artifact["sha256"]
+    assert (store / "blobs" / name[:2] / name).read_text() == "a\ngiven\n"
+    assert "/workspaces/w1" in ada("logs", run_id).out
+
+
+def test_a_change_that_it_may_not_make_is_refused_there(ada: Any, run: Any):
+    line = "echo b > a.txt; git commit -qam more"
+    run_id = asked(ada, line, "--repo-ref", "HEAD", "--writes", "docs/**")
+
+    drained(ada)
+
+    attempt = attempt_of(ada, run_id)
+    assert (attempt["outcome"], attempt["paths"]) == ("refused", ["a.txt"])
+    assert git(run.folder, "show", f"{attempt['salvage']}:a.txt") == "b"
+
+
+def test_what_its_shim_cannot_tell_any_more_is_saved_and_lost(
+    ada: Any, run: Any, store: Path, far: Path, tmp_path: Path
+):
+    """The shim there and its guard are killed, after a commit."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    run_id = asked(
+        ada, f"echo b > a.txt; git commit -qam m; echo on; cat {gate}", "--repo-ref", "HEAD"
+    )
+    worker = run.start("run", "poll", "--once", "--executor", HOST, as_=ADA)
+    until(lambda: ada("logs", run_id).out == "on\n")
+    shim = spool.pid_of(far_folder(far, run_id))
+    tree.kill([tree.living()[shim], shim])
+
+    worker.communicate(timeout=DEADLINE_S)
+
+    attempt = attempt_of(ada, run_id)
+    assert attempt["outcome"] == "lost", attempt
+    assert git(run.folder, "show", f"{attempt['salvage']}:a.txt") == "b"
+
+
+def test_a_secret_is_in_no_argument_and_no_log(ada: Any, run: Any, far: Path, tmp_path: Path):
+    secret = tmp_path / "token"
+    secret.write_text("hunter2-hunter2\n")
+    run_id = asked(ada, "echo $TOKEN | tr a-z A-Z; echo $TOKEN", "--secret", f"TOKEN={secret}")
+
+    drained(ada)
+
+    assert ada("logs", run_id).out.startswith("HUNTER2-HUNTER2\n")
+    found = subprocess.run(
+        ["grep", "-rl", "hunter2", str(far), str(run.folder)], capture_output=True
+    )
+    assert found.stdout == b""
+
+
+def test_a_request_that_comes_late_does_not_begin_it_again(ada: Any, far: Path, tmp_path: Path):
+    """What has been told to its end leaves that behind."""
+    ledger = tmp_path / "ledger"
+    run_id = asked(ada, f"echo once >> {ledger}")
+    drained(ada)
+
+    left = set(os.listdir(far_folder(far, run_id)))
+
+    assert {"exit.json", "begun"} <= left <= {"exit.json", "begun", "lock"}
+    assert ledger.read_text() == "once\n"
