@@ -141,6 +141,26 @@ def test_what_a_process_left_that_was_killed_between_swap_and_append_is_given_ba
     assert answer.code == (5 if left == "event" else 0), answer.err
 
 
+def test_what_was_won_and_cannot_be_recorded_is_given_back_at_once(sides):
+    """Somebody on this host takes one of them while the remote decides."""
+    ada, bo = sides
+    hook = ada.folder.with_name("remote.git") / "hooks" / "post-receive"
+    hook.parent.mkdir(exist_ok=True)
+    faster = " ".join(ada.command("lease", "acquire", "env:b", "--as", "agent:cy"))
+    hook.write_text(
+        f"#!/bin/sh\ngrep -q refs/coord/hold/ || exit 0\nrm $0\n"
+        f"cd '{ada.folder}' && env -u GIT_DIR -u GIT_QUARANTINE_PATH {faster}\n"
+    )
+    hook.chmod(0o755)
+
+    refused = ada("lease", "acquire", "env:a", "env:b", "env:c", "--confirm", "remote")
+
+    assert (refused.code, refused.error["code"]) == (5, "held")
+    assert "agent:cy" in refused.error["message"]
+    assert not list((ada.store / "local" / "confirming").iterdir())
+    bo.ok("lease", "acquire", "env:a", "env:c", "--confirm", "remote")
+
+
 def test_clones_share_the_places_of_a_confirmed_pool(sides):
     ada, bo = sides
     one = ada.ok("lease", "acquire", "gpu:a*2", "--confirm", "remote").json

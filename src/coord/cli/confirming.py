@@ -82,8 +82,10 @@ class Session:
             order = [named[wanted[place][0].hold["lease_id"]] for place in fresh]
             written = self._record([requests[place] for place in fresh], order)
         except Refusal:
-            for one in won:
-                self._confirmer.give_back(one.domain, one.hold["nonce"])
+            # The swap's notes name what was won; where the remote does not answer any more, a
+            # later command gives it back.
+            with contextlib.suppress(Refusal):
+                self._confirmer.settle()
             raise
         for one in won:
             self._confirmer.forget(one.domain, one.hold["nonce"])

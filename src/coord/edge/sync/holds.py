@@ -89,8 +89,8 @@ class Confirmer:
         seen, boot = self._syncer.kept["holds"], clock.boot_id()
         for name, commit in listing.items():
             before = seen.get(name, [])
-            if name.startswith(HOLDS) and before[:2] != [commit, boot]:
-                nonces = before[3] if before[1:2] == [boot] and len(before) > 3 else {}
+            if name.startswith(HOLDS) and (len(before) < 4 or before[:2] != [commit, boot]):
+                nonces = before[3] if len(before) > 3 and before[1] == boot else {}
                 seen[name] = [commit, boot, clock.boot_ms(), nonces]
 
     def win(self, wanted: Sequence[Wanted]) -> list[Won]:
@@ -212,16 +212,14 @@ class Confirmer:
         seen = self._syncer.kept["holds"].get(HOLDS + record.name(domain))
         if not seen or seen[1] != clock.boot_id():
             return -1
-        since_ms = seen[3].get(hold["nonce"], seen[2]) if len(seen) > 3 else seen[2]
-        return clock.boot_ms() - int(since_ms)
+        return clock.boot_ms() - int(seen[3].get(hold["nonce"], seen[2]))
 
     def _note_nonces(self, found: Record) -> None:
         """Remember since when each hold of a record has stood in it."""
         seen = self._syncer.kept["holds"].get(HOLDS + record.name(found.domain))
         if seen and seen[1] == clock.boot_id():
-            before = seen[3] if len(seen) > 3 else {}
             nonces = [hold["nonce"] for hold in found.holds]
-            seen[3:] = [{nonce: before.get(nonce, seen[2]) for nonce in nonces}]
+            seen[3] = {nonce: seen[3].get(nonce, seen[2]) for nonce in nonces}
 
     def _read(self, domain: str) -> Record | None:
         """The record as the listing has it; None where there is none yet."""
@@ -277,12 +275,6 @@ class Confirmer:
         """Take a note away: its swap and its event are both there, or neither."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_note_path(self._local, domain, nonce))
-
-    def give_back(self, domain: str, nonce: str) -> None:
-        """Release a hold of ours, now if the remote answers, else by a later command."""
-        leave_note(self._local, domain, nonce)
-        with contextlib.suppress(Refusal):
-            self.settle()
 
     def settle(self) -> None:
         """Give back what leftovers say was won and is not held, many in one push."""
