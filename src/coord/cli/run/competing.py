@@ -23,7 +23,6 @@ from coord.core.run.around import Around
 from coord.edge import clock
 from coord.edge.index import Index, runs
 from coord.edge.run import spool
-from coord.edge.sync import kept
 from coord.edge.writing import Desk, Written
 from coord.errors import Refusal
 
@@ -187,8 +186,3 @@ class _Claim:
         if self.taken is not None:
             os.close(self.taken.lock)
             self.taken = None
-
-
-def until_boot_ms(local: str, lease_id: str) -> int:
-    """Until when, on the boot-time clock, an attempt is this store's; 0 for no longer."""
-    return kept.until_boot_ms(local, lease_id)
