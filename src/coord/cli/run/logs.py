@@ -101,7 +101,8 @@ def attach(call: kit.Call, run_id: str, feeds: bool) -> int:
     if feeds and not state["spec"].get("stdin"):
         hint = "run request --stdin"
         raise Refusal("wrong_state", f"{state['run_id']} does not read what is forwarded", hint)
-    with Wake([os.path.join(call.place.store, "run")]) as wake, Standing(call) as standing:
+    line = contextlib.closing(Standing(call))
+    with Wake([os.path.join(call.place.store, "run")]) as wake, line as standing:
         while True:
             attempts = len(state.get("attempts", ()))
             if seen < attempts:

@@ -139,7 +139,7 @@ class _Loop:
         """Go round until something stops it; answers the exit status."""
         process.adopt_orphans()
         top = common.top_of(self._call)
-        with evidence.Files(self._call.place, top) as files, process.Signals() as signals:
+        with evidence.files(self._call.place, top) as files, process.Signals() as signals:
             self._files, self._signals = files, signals
             try:
                 reason = self._rounds(words)

@@ -8,7 +8,6 @@ so there it is told once that it runs. What has ended stays. Elsewhere nothing i
 import contextlib
 import os
 import sys
-from types import TracebackType
 
 from coord.cli import kit
 from coord.core import units
@@ -20,7 +19,7 @@ _NUMBERS = {"exit_code": "exit code", "signal": "signal"}
 
 
 class Standing:
-    """The line, as long as it is entered; what is drawn and not told goes with it."""
+    """The line, until it is closed."""
 
     def __init__(self, call: kit.Call) -> None:
         self._is_on = sys.stderr.isatty() and not call.quiet
@@ -28,15 +27,8 @@ class Standing:
         self._drawn = ""
         self._told = 0
 
-    def __enter__(self) -> "Standing":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take away what is drawn and not told."""
         self._draw("")
 
     def follow(self, last: bytes) -> None:

@@ -7,11 +7,10 @@ of items only counts what is done to them: who talks about an item, or goes on h
 has not moved it.
 """
 
+import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Iterable, Iterator
 
 from coord.core import digest
 from coord.edge import git, journal
@@ -29,23 +28,13 @@ _TAKING = (
 
 
 class Files:
-    """The files of a working tree; entered, what was hashed before is not read again."""
+    """The files of a working tree; what was hashed before is not read again.
 
-    def __init__(self, place: Place, top: str) -> None:
-        self._place, self._top = place, top
-        self._aside = ""
+    aside: a folder for git's index and objects.
+    """
 
-    def __enter__(self) -> "Files":
-        self._aside = tempfile.mkdtemp(prefix="coord-loop-")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        shutil.rmtree(self._aside, ignore_errors=True)
+    def __init__(self, place: Place, top: str, aside: str) -> None:
+        self._place, self._top, self._aside = place, top, aside
 
     def digest(self) -> str:
         """The tree that git would commit; "" when it cannot tell, or there is no git."""
@@ -65,6 +54,13 @@ class Files:
                 return ""
         answer = asking(*_HASTY, "write-tree")
         return "" if answer.status else answer.out.decode().strip()
+
+
+@contextlib.contextmanager
+def files(place: Place, top: str) -> Iterator[Files]:
+    """The files of a working tree, with a folder aside as long as it is entered."""
+    with tempfile.TemporaryDirectory(prefix="coord-loop-", ignore_cleanup_errors=True) as aside:
+        yield Files(place, top, aside)
 
 
 def of_items(known: Index) -> str:
