@@ -68,7 +68,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "foreign_id": (BAD_DATA, "event ids are minted by the writer, not given"),
     "too_large": (BAD_DATA, "over the limit"),
     "busy": (TRY_AGAIN, "a lock was not free in time"),
-    "unreachable": (TRY_AGAIN, "the git remote does not answer, or not to these credentials"),
+    "unreachable": (
+        TRY_AGAIN,
+        "the remote, or a host, does not answer, or not to these credentials",
+    ),
     "unconfirmed": (TRY_AGAIN, "it is not known whether the remote confirmed it"),
     "disk": (TRY_AGAIN, "the disk refused the write; nothing was acknowledged"),
     "clock": (TRY_AGAIN, "this store's own newest event lies too far in the future"),

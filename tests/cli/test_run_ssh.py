@@ -198,19 +198,42 @@ def test_cancelled_is_recorded_when_nothing_of_it_lives_there(ada: Any, run: Any
     assert found.stdout == b""
 
 
-def test_a_host_that_is_not_reached_is_no_failure_of_the_command(ada: Any, tmp_path: Path):
-    """What ssh said is told, while it is tried and in the end."""
-    run_id = asked(ada, "true")
-    refuses = tmp_path / "ssh"
-    refuses.write_text("#!/bin/sh\necho 'sh: python3: not found' >&2\nexit 127\n")
-    refuses.chmod(0o755)
+def pretending(path: Path, line: str) -> dict[str, str]:
+    """The environment in which ssh is a script: as the real one the first time, then this."""
+    real = os.environ["GIT_SSH_COMMAND"]
+    path.write_text(
+        f'#!/bin/sh\n[ -e "$0.used" ] || {{ : > "$0.used"; exec {real} "$@"; }}\n{line}\n'
+    )
+    path.chmod(0o755)
+    return {"GIT_SSH_COMMAND": str(path)}
 
-    ada("poll", "--once", "--executor", HOST, env={"GIT_SSH_COMMAND": str(refuses)})
+
+def test_there_is_no_worker_of_a_host_that_is_not_reached(ada: Any):
+    """So that no run is claimed, and none fails, because a machine is down."""
+    run_id = asked(ada, "true")
+
+    answer = ada("poll", "--drain", "--executor", HOST, env={"GIT_SSH_COMMAND": "false"})
+
+    assert (answer.code, answer.error["code"]) == (7, "unreachable")
+    assert ada("show", run_id).json["status"] == "queued"
+
+
+@pytest.mark.parametrize("name", ["-oProxyCommand=x", "a b", "", "h;x"])
+def test_what_is_no_host_is_refused(ada: Any, name: str):
+    answer = ada("poll", "--once", "--executor", f"ssh:{name}")
+
+    assert (answer.code, answer.error["code"]) == (2, "usage")
+
+
+def test_a_host_that_cannot_execute_anything_is_no_failure_of_the_command(ada: Any, tmp_path: Path):
+    run_id = asked(ada, "true")
+    no_python = pretending(tmp_path / "ssh", "echo 'sh: python3: not found' >&2; exit 127")
+
+    ada("poll", "--once", "--executor", HOST, env=no_python)
 
     attempt = attempt_of(ada, run_id)
-    assert (attempt["outcome"], attempt["reason"]) == (
-        "infra_error", "127.0.0.1: sh: python3: not found"
-    )  # fmt: skip
+    told = (attempt["outcome"], attempt["reason"])
+    assert told == ("infra_error", "127.0.0.1: sh: python3: not found")
     assert "exit_code" not in attempt
 
 
@@ -218,11 +241,8 @@ def test_what_was_never_sent_is_cancelled_though_its_host_is_not_reached(
     ada: Any, run: Any, store: Path, tmp_path: Path
 ):
     run_id = asked(ada, "true")
-    down = tmp_path / "ssh"
-    down.write_text("#!/bin/sh\necho 'No route to host' >&2\nexit 255\n")
-    down.chmod(0o755)
-    words = ("run", "poll", "--once", "--executor", HOST)
-    worker = run.start(*words, as_=ADA, env={"GIT_SSH_COMMAND": str(down)})
+    down = pretending(tmp_path / "ssh", "echo 'No route to host' >&2; exit 255")
+    worker = run.start("run", "poll", "--once", "--executor", HOST, as_=ADA, env=down)
     until(
         lambda: (
             ada("why", run_id).lines[-1:] and ada("why", run_id).lines[-1]["reason"] == "unreached"
@@ -323,3 +343,12 @@ def test_a_request_that_comes_late_does_not_begin_it_again(ada: Any, far: Path, 
 
     assert {"exit.json", "begun"} <= left <= {"exit.json", "begun", "lock"}
     assert ledger.read_text() == "once\n"
+
+
+def test_the_doctor_probes_a_host_for_real(ada: Any):
+    fit = ada("doctor", "--executor", HOST)
+    unfit = ada("doctor", "--executor", HOST, env={"GIT_SSH_COMMAND": "false"})
+
+    [well], [ill] = ([row for row in one.lines if row["check"] == "host"] for one in (fit, unfit))
+    assert (well["executor"], well["ok"]) == (HOST, True), well
+    assert (unfit.code, ill["ok"]) == (1, False)

@@ -7,14 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import click
+
 from coord.cli import kit
+from coord.cli.run import common, hosting
 from coord.core.run import sandbox as plans
 from coord.edge import clock, environment
 from coord.edge.run import launch, output, sandbox, spool, window
 from coord.edge.run.wake import Wake
-from coord.errors import NO
+from coord.edge.store import Place
+from coord.errors import NO, Refusal
 
-_PROBE, _LOCAL, _SANDBOX = "doctor", "local", "sandbox"
+_PROBE, _LOCAL, _SANDBOX, _HOST = "doctor", "local", "sandbox", "host"
 # It prints, leaves something behind that has cut itself loose from it, and fails.
 _SCRIPT = "(setsid env -i setsid sleep 300 >/dev/null 2>&1 &) ; echo out; sleep 0.05; exit 3"
 # In a sandbox: says what it could do that it must not, and ends in its own way.
@@ -37,23 +41,29 @@ Row = Mapping[str, Any]
 
 
 @kit.command("doctor")
-def doctor(call: kit.Call) -> int:
+@click.option("--executor", "asked", type=common.Executor(is_whole=True),
+              metavar="ssh:HOST[:FOLDER]", help="Probe this host too.")  # fmt: skip
+def doctor(call: kit.Call, asked: str | None) -> int:
     """Execute probes, in every sandbox too, and say what holds on this machine.
 
     Prints a line for each check: executor, check, ok, and what was found. The probes are no
     runs: they leave nothing in the journals.
 
     \b
-    Exits: 1 a check of the local executor has failed, or no sandbox works.
-    Example: run doctor
+    Exits: 1 a check of the local executor, or of the host, has failed, or no sandbox works.
+    Example: run doctor --executor ssh:build-box
     """
     folder = spool.folder_of(call.place.local, _PROBE, os.getpid())
+    host = hosting.parse(asked.partition(":")[2]) if asked and asked.startswith("ssh:") else None
     try:
-        rows = [*_checks(folder), _tmux_check(), *_sandbox_checks(call.place.store, folder)]
+        rows = [*_checks(folder), _tmux_check()]
+        if host:
+            rows.append(_host_check(call.place, host, f"{folder}-ssh"))
+        rows += _sandbox_checks(call.place.store, folder)
     finally:
         shutil.rmtree(os.path.dirname(folder), ignore_errors=True)
     call.emit(rows, _table, ident="check")
-    local = [row["ok"] for row in rows if row["executor"] == _LOCAL]
+    local = [row["ok"] for row in rows if row["executor"] == _LOCAL or row["check"] == _HOST]
     confined = [row["ok"] for row in rows if row["check"] == _SANDBOX]
     return 0 if all(local) and any(confined) else NO
 
@@ -94,6 +104,28 @@ def _wait_for(pid: int, folder: str) -> None:
 def _tmux_check() -> Row:
     fault = window.fault(environment.child())
     return {"executor": "tmux", "check": "window", "ok": not fault, "found": fault or "it opens"}
+
+
+def _host_check(place: Place, host: hosting.Host, folder: str) -> Row:
+    """Execute the probe at another host."""
+    try:
+        hosting.refuse_unfit(place, host)
+        lock = spool.take_new(folder)
+        state = {"run_id": _PROBE, "requested_by": _PROBE, "spec": {}}
+        # A name of its own: what was told there once is not executed again.
+        name = f"{_PROBE}-{os.getpid()}-{clock.now_ms()}"
+        words = {**_spec(["/bin/sh", "-c", _SCRIPT]), "run_id": name, "lease_id": name}
+        spec = hosting.told(place, state, host, words, "")
+        _wait_for(launch.launch(folder, lock, spec, environment.child()), folder)
+    except Refusal as refusal:
+        found = refusal.message
+    else:
+        record = spool.exit_record(folder, name) or {}
+        told = [record.get(part) for part in ("outcome", "exit_code")]
+        is_well = told == ["failed", 3] and record.get("left_behind", 0) >= 1
+        found = "" if is_well else f"{told}: {record.get('reason', '')}"
+    text = found or "it executes there, and its log and its end come back"
+    return {"executor": f"ssh:{host.name}", "check": _HOST, "ok": not found, "found": text}
 
 
 def _sandbox_checks(store: str, folder: str) -> Iterator[Row]:

@@ -7,6 +7,7 @@ HOST is whatever ssh takes for one. The ssh command is the one that git uses: GI
 else the setting core.sshCommand, else ssh.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -45,6 +46,29 @@ def parse(text: str) -> Host:
         hint = "ssh:HOST or ssh:HOST:FOLDER; other ports and keys belong into ~/.ssh/config"
         raise Refusal("usage", f"{name[:80]!r} is no host", hint)
     return Host(name, folder)
+
+
+def refuse_unfit(place: Place, host: Host) -> None:
+    """Refuse a host that is not reached, or that could not execute anything.
+
+    Refusals: unreachable.
+    """
+    from coord.edge.run import ssh
+
+    errors = os.path.join(place.local, f"ssh.{os.getpid()}")
+    try:
+        link = ssh.Connection(_ssh_words(place), host.name, environment.child(), errors)
+        try:
+            link.open(replica.home(place))
+            link.expect("hello")
+        finally:
+            link.close()
+    except ssh.Broken as error:
+        hint = f"ssh {host.name} python3 --version is to answer without a question"
+        raise Refusal("unreachable", f"{host.name}: {error}", hint) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(errors)
 
 
 def begin(folder: str, host: Host, cause: str) -> None:

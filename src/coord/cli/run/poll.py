@@ -55,6 +55,8 @@ def poll(
     names += host.labels if host else [common.EXECUTOR + executor]
     worker = Worker(call, names, 1 if once else at_once)
     worker.host = host
+    if host:
+        hosting.refuse_unfit(call.place, host)
     if executor == common.TMUX:
         _refuse_without_tmux()
         worker.on_start = functools.partial(_show, call)

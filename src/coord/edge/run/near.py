@@ -9,8 +9,9 @@
     left.json    the attempt is over there without an exit record: what it has left
 
 A connection that breaks is made anew, for as long as it takes: the attempt goes on there
-meanwhile, within its own bounds. Only an attempt that was never sent fails because its host
-is not reached. It needs nothing but the standard library, ssh, and git for a workspace.
+meanwhile, within its own bounds. What was not sent yet waits for its host too, and fails
+where the host is reached and cannot execute anything. It needs nothing but the standard
+library, ssh, and git for a workspace.
 """
 
 import contextlib
@@ -27,9 +28,9 @@ from coord.edge.run.mirror import Mirror
 from coord.edge.run.ssh import Broken, Connection
 
 _SENT, _ERRORS = "sent", "ssh.err"
-_PATIENCE_S = 30.0
 _LONGEST_PAUSE_S = 30.0
-_FETCHES = 3
+# How often something is tried that fails though the host is reached.
+_TRIES = 3
 # What the attempt's commits are kept under, at both ends.
 _REFS = ("refs/coord/run/", "refs/coord/salvage/")
 
@@ -54,8 +55,7 @@ class _Near:
         self._folder, self._spec, self._environment = folder, spec, environment
         self._host = spec["host"]
         self._mirror = Mirror(folder)
-        self._begun_s = time.monotonic()
-        self._failed_fetches = 0
+        self._failures = 0
         # Whether all that the attempt has left is here, and nothing of it needed there.
         self._keeps_nothing = True
         with contextlib.suppress(FileExistsError):
@@ -103,8 +103,7 @@ class _Near:
         """What a failed connection means: nothing yet, or the end of what was never sent."""
         text = f"{self._host['name']}: {error}"
         disk.write_synced(self._path(spool.UNREACHED), text.encode(errors="replace"))
-        is_late = time.monotonic() - self._begun_s > _PATIENCE_S
-        if self._has(_SENT) or not (error.is_final or is_late):
+        if self._has(_SENT) or not error.is_final:
             return False
         self._record({"outcome": "infra_error", "reason": text})
         return True
@@ -156,10 +155,12 @@ class _Near:
             return
         repository, url = self._repository(link)
         ref = f"refs/coord/base/{files['commit']}"
+        # That ref may be there already: then it leads to this very commit.
         answer, failed = repository.push(url, [(ref, "", files["commit"])])
-        is_there = not answer.status or all("stale info" in why for why in failed.values())
-        if not (is_there and (failed or not answer.status)):
-            raise Broken(f"its commit cannot be sent there: {answer.err.strip()[-200:]}")
+        if answer.status and not failed:
+            self._failures += 1
+            text = f"its commit cannot be sent there: {answer.err.strip()[-200:]}"
+            raise Broken(text, is_final=self._failures >= _TRIES)
 
     def _repository(self, link: Connection) -> tuple[Any, str]:
         """Our repository, with git's way to the one there."""
@@ -247,8 +248,8 @@ class _Near:
         answer = repository.fetch(url, [f"+{prefix}{name}:{prefix}{name}" for prefix in _REFS])
         if not answer.status:
             return ""
-        self._failed_fetches += 1
-        if self._failed_fetches < _FETCHES:
+        self._failures += 1
+        if self._failures < _TRIES:
             raise Broken(f"its commits cannot be fetched: {answer.err.strip()[-200:]}")
         self._keeps_nothing = False
         return f"its commits lie at {url}: {answer.err.strip()[-200:]}"

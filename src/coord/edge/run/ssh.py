@@ -11,7 +11,6 @@ secret goes through the connection, never through a command line.
 It needs nothing but the standard library and ssh.
 """
 
-import contextlib
 import hashlib
 import io
 import os
@@ -62,6 +61,8 @@ _CODE = ("core", "core/run", "edge/run", "__init__.py", "errors.py", "edge/__ini
 _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15",
             "-o", "ServerAliveCountMax=3")  # fmt: skip
 _HELLO_S = 60.0
+# How long ssh may take to end when the connection has.
+_ENDS_S = 2.0
 _CHUNK_BYTES = 1 << 18
 _SSH_FAILED = 255
 
@@ -80,10 +81,12 @@ def code() -> tuple[str, bytes]:
 
     root = os.path.dirname(coord.__file__)
     packing = io.BytesIO()
-    with zipfile.ZipFile(packing, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packing, "w") as archive:
         for path in sorted(_files(root)):
             with open(os.path.join(root, path), "rb") as stream:
-                archive.writestr(zipfile.ZipInfo(f"coord/{path}"), stream.read())
+                # Without a date: the same content is to have the same name.
+                named = zipfile.ZipInfo(f"coord/{path}")
+                archive.writestr(named, stream.read(), zipfile.ZIP_DEFLATED)
     data = packing.getvalue()
     return hashlib.sha256(data).hexdigest()[:16], data
 
@@ -164,7 +167,7 @@ class Connection:
             self._come += self._fed(self._read(ends_at - time.monotonic()))
         told, _ = self._come.pop(0)
         if told["is"] == "fault":
-            raise Broken(told["text"])
+            raise Broken(told["text"], is_final=True)
         if told["is"] != what:
             raise Broken(f"its answer {told['is']} is not {what}")
         return told
@@ -172,12 +175,9 @@ class Connection:
     def came(self) -> list[Frame]:
         """The frames that have come, of which nothing has to be waited for; raises `Broken`."""
         if not self._come:
-            self._come += self._fed(self._read(0.0) if self._is_readable() else b"")
+            self._come += self._fed(self._read(0.0) if _is_readable(self.reading, 0.0) else b"")
         came, self._come = self._come, []
         return came
-
-    def _is_readable(self) -> bool:
-        return bool(select.select([self.reading], [], [], 0)[0])
 
     def _fed(self, data: bytes) -> list[Frame]:
         try:
@@ -192,7 +192,7 @@ class Connection:
             raise self._broken() from error
 
     def _read(self, wait_s: float) -> bytes:
-        if not select.select([self.reading], [], [], max(0.0, wait_s))[0]:
+        if not _is_readable(self.reading, max(0.0, wait_s)):
             raise Broken("it does not answer")
         data = os.read(self.reading, _CHUNK_BYTES)
         if not data:
@@ -209,15 +209,14 @@ class Connection:
 
     def _ended(self) -> int:
         """The exit status of ssh, which is ended where it has not."""
+        if self._writing >= 0:
+            os.close(self._writing)
+            self._writing = -1
         if not self._pid:
             return 0
-        for descriptor in (self._writing,):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._writing = -1
         handle = os.pidfd_open(self._pid)
         try:
-            if not select.select([handle], [], [], 2.0)[0]:
+            if not _is_readable(handle, _ENDS_S):
                 os.kill(self._pid, signal.SIGKILL)
         finally:
             os.close(handle)
@@ -226,9 +225,13 @@ class Connection:
         return status
 
     def close(self) -> None:
-        """End it, on our side at once."""
+        """End it."""
         self._ended()
-        for descriptor in (self._writing, self.reading):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._writing = self.reading = -1
+        os.close(self.reading)
+
+
+def _is_readable(descriptor: int, wait_s: float) -> bool:
+    # Not select(), which knows no descriptors above a thousand.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(1000 * wait_s))
