@@ -212,6 +212,30 @@ def test_a_clone_that_is_cut_off_ends_its_job_before_another_may_begin_it(
     assert bo.ok("run", "show", run_id).json["outcome"] == "succeeded"
 
 
+def reasons(side: Side, run_id: str) -> list[str]:
+    """Why a run is not executed, as `run why` has it."""
+    return [row["reason"] for row in side("run", "why", run_id).lines]
+
+
+def test_why_says_that_the_remote_does_not_decide_until_it_does(sides: list[Side], tmp_path: Path):
+    """Of the runs that it decides about: a schedule that is not due has asked it nothing."""
+    ada, _ = sides
+    cron = ada.ok("run", "request", "--cron", "0 3 * * *", "--", "true").json["run_id"]
+    asked = [ada.ok("run", "request", "--anywhere", "--", "true").json["run_id"] for _ in range(2)]
+    git(ada.folder, "remote", "set-url", "origin", tmp_path / "nowhere")
+
+    said = ada("run", "poll", "--once", as_="agent:w1")
+    why = ada("run", "why", asked[0]).lines
+    others = reasons(ada, asked[1]), reasons(ada, cron)
+    git(ada.folder, "remote", "set-url", "origin", tmp_path / "remote.git")
+    ada.ok("run", "poll", "--once", as_="agent:w1")
+
+    assert [row["reason"] for row in why] == ["cut_off"]
+    assert why[0]["text"] in said.err
+    assert others == (["cut_off"], ["scheduled"])
+    assert "cut_off" not in {*reasons(ada, asked[0]), *reasons(ada, asked[1])}
+
+
 def test_a_run_of_all_clones_is_refused_where_no_remote_can_decide(run: Any, store: Path):
     answer = run("run", "request", "--anywhere", "--", "true", as_="agent:ada")
 

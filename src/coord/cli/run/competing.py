@@ -14,13 +14,13 @@ from typing import Any
 
 from coord.cli import confirming, kit
 from coord.cli.run.common import Taken
+from coord.cli.run.reaching import Reach
 from coord.core import settings
 from coord.core.draft import Draft
 from coord.core.problem import State
 from coord.core.run import groups, life, outcome, ready
 from coord.core.run import request as facts
 from coord.core.run.around import Around
-from coord.edge import clock
 from coord.edge.index import Index, runs
 from coord.edge.run import spool
 from coord.edge.writing import Desk, Written
@@ -29,8 +29,6 @@ from coord.errors import Refusal
 _PAGE = 50
 # How many more runs than there is room for are tried where others are as fast as we.
 _SPARE = 4
-# How long one does without a remote that did not answer, or did not decide.
-_AGAIN_MS = 10_000
 # How soon a hold that may be abandoned is looked at again.
 _WATCH_MS = 5_000
 _OTHERS = ("held", "fenced", "wrong_state", "not_ready", "not_held", "clock")
@@ -41,12 +39,11 @@ class Competing:
 
     def __init__(self, call: kit.Call, labels: Sequence[str], home: str) -> None:
         self._call, self._labels, self._home = call, labels, home
-        self._again_ms = 0
-        self._is_cut_off = False
+        self._reach = Reach(call, spool.ANYWHERE)
 
     def wishes(self, known: Index, now_ms: int) -> bool:
         """Whether there is a run to go after, and the remote to be asked."""
-        if now_ms < self._again_ms:
+        if now_ms < self._reach.again_ms:
             return False
         sql = known.connection
         return bool(runs.anywhere(sql, now_ms, 1) or runs.abandoned(sql, self._home, now_ms))
@@ -54,8 +51,8 @@ class Competing:
     def next_ms(self, known: Index, now_ms: int) -> int | None:
         """When to ask again; None for not before something changes."""
         sql = known.connection
-        if now_ms < self._again_ms and runs.anywhere(sql, now_ms, 1):
-            return self._again_ms
+        if now_ms < self._reach.again_ms and runs.anywhere(sql, now_ms, 1):
+            return self._reach.again_ms
         return now_ms + _WATCH_MS if runs.abandoned(sql, self._home, now_ms) else None
 
     def take(self, room: int) -> list[Taken]:
@@ -63,7 +60,7 @@ class Competing:
         taken: list[Taken] = []
         try:
             with confirming.session(self._call) as session:
-                self._again_ms, self._is_cut_off = 0, False
+                self._reach.found()
                 self._give_up_lost(session)
                 chosen = self._chosen(room * _SPARE)
                 try:
@@ -76,17 +73,9 @@ class Competing:
                         if len(taken) < room:
                             self._claim_one(session, one, taken)
         except Refusal as refusal:
-            self._note(refusal)
+            if refusal.code not in _OTHERS:
+                self._reach.lost(refusal)
         return taken
-
-    def _note(self, refusal: Refusal) -> None:
-        if refusal.code in _OTHERS:
-            return
-        self._again_ms = clock.now_ms() + _AGAIN_MS
-        if not self._is_cut_off:
-            self._is_cut_off = True
-            text = f"no run that any clone may execute is taken here: {refusal.message}"
-            self._call.warn(refusal.code, text, "ev sync tells more")
 
     def _chosen(self, room: int) -> list[State]:
         """Runs that may start now, of each group one; those that never will are ended."""

@@ -125,12 +125,12 @@ def _reasons(call: kit.Call, known: Index, state: State) -> Iterator[Mapping[str
         yield {"run_id": state["run_id"], "reason": reason.code, "text": reason.text}
     attempt = life.open_attempt(state)
     if state["status"] == life.SCHEDULED:
-        if spool.cut_off(call.place.local) and state["spec"]["schedule"]["confirmed"] == "remote":
-            text = spool.cut_off(call.place.local)
+        text = spool.cut_off(call.place.local, spool.SCHEDULES)
+        if text and state["spec"]["schedule"]["confirmed"] == "remote":
             yield {"run_id": state["run_id"], "reason": "cut_off", "text": text}
     elif attempt is None and life.is_anywhere(state) and state["status"] != life.DONE:
-        if spool.cut_off(call.place.local):
-            text = spool.cut_off(call.place.local)
+        text = spool.cut_off(call.place.local, spool.ANYWHERE)
+        if text:
             yield {"run_id": state["run_id"], "reason": "cut_off", "text": text}
     elif state["status"] != life.DONE and life.store_of(state) != replica.home(call.place):
         text = "another store executes it"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from coord.cli import confirming, kit
 from coord.cli.run.common import PREFIX
+from coord.cli.run.reaching import Reach
 from coord.core import event as events
 from coord.core import registry
 from coord.core.draft import Draft
@@ -26,9 +27,6 @@ from coord.edge.run import spool
 from coord.edge.writing import Desk
 from coord.errors import Refusal
 
-# How long one does without a remote that did not answer.
-_AGAIN_MS = 10_000
-
 
 class Ticker:
     """The schedules of a store, as one worker watches them."""
@@ -36,8 +34,7 @@ class Ticker:
     def __init__(self, call: kit.Call, labels: Sequence[str]) -> None:
         self._call, self._labels = call, set(labels)
         self._home = replica.home(call.place)
-        self._is_cut_off = False
-        self._again_ms = 0
+        self._reach = Reach(call, spool.SCHEDULES)
         # The schedules in zones that this machine does not know, said once.
         self._foreign: set[str] = set()
         # By schedule: up to when others have fired it, though their events are not here yet.
@@ -80,7 +77,7 @@ class Ticker:
             found = schedule.next_after(plan, state["requested_at_ms"], after_ms, zone)
             self._ahead[state["run_id"]] = after_ms, runs.NEVER_MS if found is None else found
         next_ms = self._ahead[state["run_id"]][1]
-        return max(next_ms, self._again_ms) if _is_remote(state) else next_ms
+        return max(next_ms, self._reach.again_ms) if _is_remote(state) else next_ms
 
     def _fired(self, state: State) -> int:
         """Up to when a schedule has been fired, as far as is known here."""
@@ -107,18 +104,12 @@ class Ticker:
         """Win ticks at the remote, and record what was won."""
         try:
             with confirming.session(self._call) as session:
-                self._again_ms, self._is_cut_off = 0, False
-                spool.note_cut_off(self._call.place.local, "")
+                self._reach.found()
                 # Asked again: what others have fired came in just now.
                 for state in filter(_is_remote, self._waiting()):
                     self._win(session, state)
         except Refusal as refusal:
-            self._again_ms = self._call.now_ms + _AGAIN_MS
-            if not self._is_cut_off:
-                self._is_cut_off = True
-                text = f"no schedule is fired here: {refusal.message}"
-                spool.note_cut_off(self._call.place.local, text)
-                self._call.warn(refusal.code, text, "ev sync tells more")
+            self._reach.lost(refusal)
 
     def _win(self, session: confirming.Session, state: State) -> None:
         now_ms = self._call.now_ms

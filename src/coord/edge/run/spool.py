@@ -29,7 +29,8 @@ from coord.errors import Refusal
 FOLDER = "logs"
 # Of an attempt at another host, as edge.run.near writes them.
 HOST, UNREACHED, LEFT = "host.json", "unreached", "left.json"
-_CUT_OFF = "cut_off"
+# What the git remote decides for a clone, and the names of the notes of why it does not.
+SCHEDULES, ANYWHERE = "cut_off_schedules", "cut_off_anywhere"
 _END_S = 10.0
 _LOOK_S = 0.02
 
@@ -178,9 +179,9 @@ def unreached(folder: str) -> str:
     return _text(os.path.join(folder, UNREACHED))
 
 
-def note_cut_off(local: str, text: str) -> None:
-    """Remember why this clone fires no schedules; "" for that it does again."""
-    path = os.path.join(local, _CUT_OFF)
+def note_cut_off(local: str, sort: str, text: str) -> None:
+    """Remember why the remote decides nothing for this clone; "" for that it does again."""
+    path = os.path.join(local, sort)
     if text:
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -189,9 +190,9 @@ def note_cut_off(local: str, text: str) -> None:
             os.unlink(path)
 
 
-def cut_off(local: str) -> str:
-    """Why this clone fired no schedules when it last came to one; "" when it did."""
-    return _text(os.path.join(local, _CUT_OFF))
+def cut_off(local: str, sort: str) -> str:
+    """Why the remote did not decide when this clone last asked for such a run; "" when it did."""
+    return _text(os.path.join(local, sort))
 
 
 def _text(path: str) -> str:
