@@ -230,7 +230,7 @@ def fault_in(body: Mapping[str, Any]) -> str:
         asked = [name for name in _NOT_BY_SSH if body.get(name)]
         asked += ["sandbox"] if body.get("sandbox", {}).get("by", "none") != "none" else []
         if asked:
-            return f"{asked[0]} cannot be had at another host"
+            return f"a run at another host, executor:ssh, cannot have {asked[0]}"
     return "" if ("argv" in body) != ("shell" in body) else "a request has either argv or shell"
 
 

@@ -159,7 +159,7 @@ class _Near:
         answer, failed = repository.push(url, [(ref, "", files["commit"])])
         if answer.status and not failed:
             self._failures += 1
-            text = f"its commit cannot be sent there: {answer.err.strip()[-200:]}"
+            text = f"its commit cannot be sent there: {_said(answer.err)}"
             raise Broken(text, is_final=self._failures >= _TRIES)
 
     def _repository(self, link: Connection) -> tuple[Any, str]:
@@ -250,12 +250,18 @@ class _Near:
             return ""
         self._failures += 1
         if self._failures < _TRIES:
-            raise Broken(f"its commits cannot be fetched: {answer.err.strip()[-200:]}")
+            raise Broken(f"its commits cannot be fetched: {_said(answer.err)}")
         self._keeps_nothing = False
-        return f"its commits lie at {url}: {answer.err.strip()[-200:]}"
+        return f"its commits lie at {url}: {_said(answer.err)}"
 
     def _record(self, record: Mapping[str, Any]) -> None:
         """Write the exit record; when this returns it is on disk."""
         names = ("run_id", "attempt", "lease_id", "fence")
         whole = {**{name: self._spec[name] for name in names}, **record}
         disk.write_synced(self._path(shim.EXIT), json.dumps(whole).encode() + b"\n")
+
+
+def _said(text: str) -> str:
+    """The line of git's complaints that says what is wrong: what follows is advice."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else "git says nothing"
