@@ -3,8 +3,10 @@
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -209,6 +211,24 @@ def test_a_lock_that_is_not_let_go_in_time_is_busy(tmp_path, holder):
 
     assert refused.value.code == "busy"
     assert refused.value.status == 7
+
+
+def test_a_deadline_holds_though_its_alarm_comes_before_the_kernel_waits(
+    tmp_path, holder, monkeypatch
+):
+    """It did on a busy machine: nothing then ended the waiting, or the alarm escaped."""
+    alarm = signal.setitimer
+
+    def late(which, *spans):
+        alarm(which, *spans)
+        if spans[0]:
+            time.sleep(0.05)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    with pytest.raises(Refusal) as refused, store.locked(str(tmp_path), wait_s=0.001):
+        pass
+
+    assert refused.value.code == "busy"
 
 
 def test_a_lock_is_free_again_once_its_holder_was_killed(tmp_path, holder):

@@ -199,14 +199,22 @@ def flock_within(descriptor: int, mode: int, wait_s: float, path: str) -> None:
         _flock_by_looking(descriptor, mode, wait_s, path)
         return
     before = signal.signal(signal.SIGALRM, _deadline)
-    signal.setitimer(signal.ITIMER_REAL, wait_s)
+    # Again and again: an alarm that comes before the kernel waits would end no waiting.
+    signal.setitimer(signal.ITIMER_REAL, max(wait_s, _LOOK_S), _LOOK_S)
     try:
-        fcntl.flock(descriptor, mode)
+        _flock(descriptor, mode)
     except _Deadline:
-        raise _stayed_locked(path, wait_s) from None
+        # It may have come when the lock was already ours.
+        if not flock_now(descriptor, mode):
+            raise _stayed_locked(path, wait_s) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _flock(descriptor: int, mode: int) -> None:
+    """What an alarm ends, wherever in it that comes, and nothing else."""
+    fcntl.flock(descriptor, mode)
 
 
 def _flock_by_looking(descriptor: int, mode: int, wait_s: float, path: str) -> None:
@@ -226,8 +234,9 @@ class _Deadline(Exception):
     pass
 
 
-def _deadline(_signal: int, _frame: FrameType | None) -> None:
-    raise _Deadline
+def _deadline(_signal: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code is _flock.__code__:
+        raise _Deadline
 
 
 @contextlib.contextmanager
