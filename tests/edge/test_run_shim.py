@@ -3,17 +3,19 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coord.edge.run import output, shim, spool, tree, truth
+from coord.edge.run import nursery, output, shim, spool, tree, truth
 from coord.edge.run.following import Log
 from tests.conftest import until
 
@@ -316,6 +318,30 @@ def test_the_guard_ends_with_its_shim(start: Starter):
 
     assert attempt.over() is not None
     until(lambda: guard not in tree.living())
+
+
+def test_a_nursery_that_cannot_start_a_shim_says_so_though_others_live(tmp_path: Path):
+    """Else its worker waits for the answer as long as they do, and the lock stays held."""
+    told = {"run_id": RUN, "attempt": 1, "lease_id": "lease-1", "fence": 1, "cwd": "/",
+            "timeouts": {}, "grace_ms": 300, "claimed_at_ms": 0}  # fmt: skip
+    folders = [str(tmp_path / name) for name in "12"]
+    parent = nursery.Nursery(os.environ)
+    words = ["sleep", own("605.4")]
+    parent.start(folders[0], spool.take_new(folders[0]), {**told, "words": words}, os.environ)
+    used = set(map(int, os.listdir(f"/proc/{parent.pid}/fd")))
+    full = min(set(range(len(used) + 1)) - used)
+    resource.prlimit(parent.pid, resource.RLIMIT_NOFILE, (full, full))
+    lock = spool.take_new(folders[1])
+
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(parent.start, folders[1], lock, {**told, "words": words}, os.environ)
+        wait([asked], DEADLINE_S)
+        is_answered, is_held = asked.done(), spool.is_alive(folders[1])
+        spool.cancel(folders[0], "the test is over")
+
+    assert (is_answered, is_held) == (True, False)
+    assert isinstance(asked.exception(), nursery.Gone)
+    parent.close()
 
 
 @EITHER

@@ -109,10 +109,14 @@ def serve(descriptor: int) -> None:
                 has_worker = _served(worker, guard)
                 if not has_worker:
                     poll.unregister(worker)
+                    # It may live and wait for an answer that will not come.
+                    worker.close()
 
 
 def _served(worker: socket.socket, guard: Guard) -> bool:
     """Do what the worker asks; whether it is still there."""
+    locks: list[int] = []
+    pid = 0
     try:
         head, locks, _, _ = socket.recv_fds(worker, _NUMBER.size, 1)
         if not locks:
@@ -124,6 +128,9 @@ def _served(worker: socket.socket, guard: Guard) -> bool:
         pid = guard.start(told["folder"], locks[0], told["spec"], told["environment"])
         worker.sendall(_NUMBER.pack(pid))
     except (OSError, EOFError):
+        # A lock is the guard's own from when on it has a shim, though nobody hears of that.
+        for lock in () if pid else locks:
+            os.close(lock)
         return False
     return True
 
