@@ -1,9 +1,9 @@
 """`lease exec`: a command runs while a lease is held, and no longer."""
 
+import contextlib
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -121,15 +121,36 @@ def test_a_lost_lease_ends_the_whole_tree(run, store, tmp_path, killed):
     assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []
 
 
-@pytest.mark.parametrize("after_s", [0.5, 3], ids=["while-it-sleeps", "while-it-watches"])
-def test_a_holder_that_is_killed_takes_its_command_along(run, store, tmp_path, after_s):
+def keepers(holder: int) -> list[Path]:
+    """The process beside the command of a holder that keeps its lease, once both are there."""
+    children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+    found = [Path(f"/proc/{pid}") for pid in children]
+    ours = [child for child in found if b"bin/lease\0" in (child / "cmdline").read_bytes()]
+    return ours if len(found) == 2 else []
+
+
+def is_ready(keeper: Path) -> bool:
+    """It lets signals in once the kernel is to tell it of its parent's death."""
+    lines = (line.split() for line in (keeper / "status").read_text().splitlines())
+    masks = {name: int(rest[0], 16) for name, *rest in lines if name in ("SigBlk:", "SigCgt:")}
+    bit = 1 << (signal.SIGUSR1 - 1)
+    return bool(masks["SigCgt:"] & bit) and not masks["SigBlk:"] & bit
+
+
+def is_watching(keeper: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return any("inotify" in str(name.readlink()) for name in (keeper / "fd").iterdir())
+    return False
+
+
+@pytest.mark.parametrize("is_at_it", [is_ready, is_watching])
+def test_a_holder_that_is_killed_takes_its_command_along(run, store, tmp_path, is_at_it):
     """The keeper ends the command and gives the lease back: nobody waits for the TTL."""
     pid_file = tmp_path / "pid"
     running = run.start("lease", "exec", "env:a", "--", "sh", "-c",
                         f"echo $$ > {pid_file}; sleep 300", as_="agent:ada")  # fmt: skip
     until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the command runs")
-    # The keeper is ready when it has told the kernel; that is before it sleeps or watches.
-    time.sleep(after_s)
+    until(lambda: any(map(is_at_it, keepers(running.pid))), "the keeper is at its work")
 
     running.kill()
     running.wait()
@@ -139,13 +160,11 @@ def test_a_holder_that_is_killed_takes_its_command_along(run, store, tmp_path, a
 
 
 def test_a_keeper_that_dies_is_replaced(run, store):
-    running = run.start("lease", "exec", "env:a", "--ttl", "2s", "--", "sleep", "6",
+    renewed = "until grep -q lease.renew .coord/lease/*.jsonl; do sleep 0.1; done"
+    running = run.start("lease", "exec", "env:a", "--ttl", "6s", "--", "sh", "-c", renewed,
                         as_="agent:ada")  # fmt: skip
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    until(lambda: len(children.read_text().split()) == 2, "command and keeper run")
-    for pid in children.read_text().split():
-        if b"lease" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(int(pid), signal.SIGKILL)
+    [keeper] = until(lambda: keepers(running.pid), "the keeper runs")
+    os.kill(int(keeper.name), signal.SIGKILL)
 
     running.communicate(timeout=60)
 

@@ -254,12 +254,15 @@ def test_a_queued_run_is_cancelled_at_once_and_an_ended_one_not_at_all(ada, requ
 
 def test_the_next_worker_records_what_a_killed_one_has_started(ada, requested, run, tmp_path):
     """Nothing is executed twice by that."""
-    run_id = requested(f"echo ready; sleep 0.5; echo x >> {tmp_path}/n; exit 4")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    run_id = requested(f"echo ready; cat {gate}; echo x >> {tmp_path}/n; exit 4")
     worker = run.start("run", "poll", as_=BO)
     printing(ada, run_id, "ready")
 
     worker.kill()
     worker.communicate()
+    gate.write_text("")
     until(lambda: (drained(ada), ended(ada, run_id))[1])
 
     [attempt] = shown(ada, run_id)["attempts"]

@@ -265,8 +265,16 @@ def test_a_follower_has_the_same_bytes_whatever_it_misses(start: Starter):
     assert [int(n) for n in parted[2].split()] == [*range(1, 40000, 2)]
 
 
-def test_the_death_of_the_worker_costs_nothing(start: Starter):
-    attempt = start("sh", "-c", "echo begun; sleep 0.3; echo end; exit 4")
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A pipe that a command reads: it goes on once somebody has written into it."""
+    made = tmp_path / "gate"
+    os.mkfifo(made)
+    return made
+
+
+def test_the_death_of_the_worker_costs_nothing(start: Starter, gate: Path):
+    attempt = start("sh", "-c", f"echo begun; cat {gate}; echo end; exit 4")
     attempt.printed("begun")
 
     attempt.worker.kill()
@@ -274,6 +282,7 @@ def test_the_death_of_the_worker_costs_nothing(start: Starter):
 
     with truth.known(str(attempt.folder), "lease-1") as facts:
         assert facts.is_alive
+    gate.write_text("")
     record = attempt.over()
     assert record is not None
     assert (record["exit_code"], record["logs"]["bytes"]) == (4, 10)
@@ -309,12 +318,13 @@ def test_what_a_killed_shim_has_left_is_ended_by_its_guard(start: Starter):
 
 
 @EITHER
-def test_the_guard_ends_with_its_shim(start: Starter):
+def test_the_guard_ends_with_its_shim(start: Starter, gate: Path):
     """One that serves a worker ends with the worker, when none of its shims lives."""
-    attempt = start("sh", "-c", "echo ready; sleep 0.2")
+    attempt = start("sh", "-c", f"echo ready; cat {gate}")
     attempt.printed("ready")
     guard = tree.living()[attempt.pid]
     attempt.worker.kill()
+    gate.write_text("")
 
     assert attempt.over() is not None
     until(lambda: guard not in tree.living())
@@ -360,13 +370,14 @@ def test_what_a_dead_shim_has_left_is_found_and_ended(start: Starter):
     assert sleeping("605.1") == []
 
 
-def test_the_signals_of_a_terminal_do_not_reach_the_shim(start: Starter):
-    attempt = start("sh", "-c", "echo ready; sleep 0.3; exit 5")
+def test_the_signals_of_a_terminal_do_not_reach_the_shim(start: Starter, gate: Path):
+    attempt = start("sh", "-c", f"echo ready; cat {gate}; exit 5")
     attempt.printed("ready")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(attempt.pid, number)
 
+    gate.write_text("")
     record = attempt.over()
     assert record is not None
     assert record["exit_code"] == 5
