@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from coord.edge.run import tree
+from coord.edge.store import locked
 from tests.conftest import until
 
 ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
@@ -352,6 +354,56 @@ def test_an_interrupted_exec_cancels_its_run(ada, run, store):
     assert ada("list", "--status", "all").json["outcome"] == "cancelled"
 
 
+INTERRUPTED = """
+import os, signal
+from coord.cli.run import main
+from coord.edge.run import spool
+taken = spool.take_new
+def take_new(folder):
+    os.kill(os.getpid(), signal.SIGINT)
+    return taken(folder)
+spool.take_new = take_new
+main()
+"""
+
+
+def test_an_exec_that_is_interrupted_before_it_has_asked_leaves_nothing(ada, run, store):
+    answer = run(sys.executable, "-c", INTERRUPTED, "exec", "--", "true", as_=ADA)
+
+    assert (answer.code, answer.err) == (130, "")
+    assert types(store) == []
+
+
+def hold_up(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process; it does nothing more until it is told to go on."""
+    process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{process.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    return any("->" in line and f" {pid} " in line for line in open("/proc/locks"))
+
+
+def test_an_exec_is_interrupted_though_another_has_recorded_its_end(ada, run, store, tmp_path):
+    """It was held up between the signal and its asking for an end."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    running = run.start("run", "exec", "--shell", f"echo ready; cat {gate}", as_=ADA)
+    assert running.stdout.readline() == b"ready\n"
+    with locked(str(store)):
+        running.send_signal(signal.SIGINT)
+        until(lambda: waits_for_a_lock(running.pid))
+        hold_up(running)
+        gate.write_text("")
+
+    [row] = until(lambda: drained(ada))
+    running.send_signal(signal.SIGCONT)
+    _, err = running.communicate(timeout=DEADLINE_S)
+
+    assert (row["outcome"], running.returncode, err) == ("succeeded", 130, b"")
+
+
 def test_retry_asks_once_more_for_what_has_ended(ada, requested):
     run_id = requested("false", "--title", "t")
     assert ada("retry", run_id).error["code"] == "wrong_state"
@@ -426,7 +478,7 @@ def test_a_worker_tells_of_its_run_though_another_has_recorded_its_end(
     worker = run.start("run", "poll", "--once", as_="bot:slow")
     until(lambda: ada("logs", run_id).out == "begun\n")
     until(lambda: "run.started" in types(store))
-    worker.send_signal(signal.SIGSTOP)
+    hold_up(worker)
     gate.write_text("")
 
     others = drained(ada)

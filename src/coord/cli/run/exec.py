@@ -14,9 +14,11 @@ from coord.cli import kit
 from coord.cli.run import cancel, common, confining, files
 from coord.cli.run.logs import looked_at
 from coord.cli.run.worker import HEARD, Worker
+from coord.core.draft import Draft
 from coord.core.problem import State
 from coord.core.run import outcome
 from coord.core.run import request as facts
+from coord.edge import clock
 from coord.edge.run import spool
 from coord.edge.run.following import Log
 from coord.edge.run.wake import Wake
@@ -143,12 +145,16 @@ class _Executing:
                 self._follow(folder)
 
     def _cancel(self) -> None:
-        state = looked_at(self._call, self._run_id)
-        if "outcome" in state:
-            return
+        self._call.now_ms = clock.now_ms()
         self._call.why = self._call.why or "interrupted"
-        self._call.record(lambda _desk: [self._call.draft(*facts.cancelled(state), key="")])
-        cancel.end(self._call, [self._run_id])
+        if self._call.record(self._cancelling):
+            cancel.end(self._call, [self._run_id])
+
+    def _cancelling(self, desk: Desk) -> Iterator[Draft]:
+        """The cancel; none where nothing was recorded yet, or it has ended meanwhile."""
+        state = desk.state(f"run/{self._run_id}")
+        if state and "outcome" not in state:
+            yield self._call.draft(*facts.cancelled(state), key="")
 
     def _answered(self, state: State) -> int:
         if state["outcome"] not in (outcome.SUCCEEDED, outcome.FAILED, outcome.SIGNALED):
