@@ -69,7 +69,9 @@ NOT_AT_START = frozenset(
     " unittest urllib xml".split()
 )
 START_UP = """
-import json, sys
+import json, os, sys
+# A tool ends without coming back, and we still want to ask what it has loaded.
+os._exit = sys.exit
 before = set(sys.modules)
 from coord.cli.{tool} import main
 sys.argv = {argv}
