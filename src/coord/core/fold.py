@@ -17,17 +17,15 @@ and is the definition; `edge.index` keeps the same answers on disk by calling th
 `advance`.
 """
 
+import functools
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from coord.core import event as events_module
-from coord.core import registry, settings
+from coord.core import registry
 from coord.core.event import Event
-from coord.core.lease import domain as leases
-from coord.core.msg import mail
 from coord.core.problem import GONE, NOTE, Patch, Problem, State, World
-from coord.core.run import life
-from coord.core.wk import item
 
 Step = Callable[[State, Event, World], Patch | Problem]
 
@@ -37,14 +35,24 @@ def _ignored(_state: State, _event: Event, _world: World) -> Patch:
     return {}
 
 
-FAMILIES: Mapping[str, tuple[Mapping[str, Step], Step]] = {
-    "work": (item.STEPS, item.otherwise),
-    "agent": (registry.STEPS, _ignored),
-    "config": (settings.STEPS, _ignored),
-    "msg": (mail.STEPS, _ignored),
-    "lease": (leases.STEPS, leases.otherwise),
-    "run": (life.STEPS, life.otherwise),
+# Where a family's `STEPS` are, and its `otherwise` for other types: a command loads those
+# of the families that it folds.
+_FAMILIES: Mapping[str, str] = {
+    "work": "coord.core.wk.item",
+    "agent": "coord.core.registry",
+    "config": "coord.core.settings",
+    "msg": "coord.core.msg.mail",
+    "lease": "coord.core.lease.domain",
+    "run": "coord.core.run.life",
 }
+
+
+@functools.cache
+def _steps_of(family: str) -> tuple[Mapping[str, Step], Step]:
+    module = importlib.import_module(_FAMILIES[family])
+    return module.STEPS, getattr(module, "otherwise", _ignored)
+
+
 # What others read is folded first: whoever acts may be paused.
 ORDER = ("agent", "config", "work", "msg", "lease", "run")
 # Whose states the steps of others read, as of the event's own id.
@@ -79,6 +87,8 @@ def advance(
         repeat = _repeat_of_key(event, world)
         if repeat is not None:
             if repeat.code == "duplicate":
+                from coord.core.msg import mail
+
                 return mail.repeated(state, event, repeat.message), ()
             marks.append(repeat)
     refused = pause_problem(event, world)
@@ -86,7 +96,7 @@ def advance(
         if not refused.stands:
             return state, (*marks, refused)
         marks.append(refused)
-    steps, otherwise = FAMILIES[entity.partition("/")[0]]
+    steps, otherwise = _steps_of(entity.partition("/")[0])
     outcome = steps.get(event.type, otherwise)(state, event, world)
     if isinstance(outcome, Problem):
         return state, (*marks, outcome)

@@ -5,21 +5,19 @@ problem is refused. Then come the rules that only hold where and when one writes
 for which every replica need not agree: what another host's clock may still hold,
 what this host has promised, whether the items named exist, whether needs would go
 round in a circle. `ev emit` and the tools' own verbs pass through here alike.
+
+Each tool has its own rules, `core.TOOL.judging`; what several of them ask is here.
 """
 
+import functools
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from coord.core import arbiter, event, fold, settings
+from coord.core import arbiter, event, fold
 from coord.core.event import Event
-from coord.core.lease import domain as leases
-from coord.core.msg import mail
 from coord.core.problem import Problem, State, World
-from coord.core.run import life, ready, steps
-from coord.core.run.around import Around
-from coord.core.wk import parts, view
 
-MINUTE_MS = 60_000
 EXCLUSIVE = frozenset({"work.claimed", "work.accepted", "lease.acquire", "run.claimed"})
 
 
@@ -57,6 +55,13 @@ class Here(World, Protocol):
 _FREE_OF_LOSS = frozenset({"work.released", "work.claimed", "work.accepted"})
 
 Rule = Callable[[Event, State, Here], Problem | None]
+# By the first word of a type, where its rules are: a command loads those that it needs.
+_RULES: Mapping[str, str] = {
+    "work": "coord.core.wk.judging",
+    "msg": "coord.core.msg.judging",
+    "lease": "coord.core.lease.judging",
+    "run": "coord.core.run.judging",
+}
 
 
 def judge(written: Event, here: Here) -> tuple[State, Problem | None]:
@@ -72,8 +77,16 @@ def judge(written: Event, here: Here) -> tuple[State, Problem | None]:
     for problem in problems:
         if not problem.stands or _is_refused_here(problem, written):
             return state, problem
-    rule = RULES.get(written.type)
+    rule = _rules_of(written.type.partition(".")[0]).get(written.type)
     return after, (rule(written, state, here) if rule else None) or _loss(written, state, here)
+
+
+@functools.cache
+def _rules_of(word: str) -> Mapping[str, Rule]:
+    if word not in _RULES:
+        return {}
+    rules: Mapping[str, Rule] = importlib.import_module(_RULES[word]).RULES
+    return rules
 
 
 def _loss(written: Event, state: State, here: Here) -> Problem | None:
@@ -99,30 +112,16 @@ _ENDS_OF_RUNS = frozenset({"run.started", "run.completed", "run.cancelled"})
 def _is_refused_here(problem: Problem, written: Event) -> bool:
     """Marks that the fold lets stand, for they may come from elsewhere, but a writer not."""
     if problem.code == "paused":
+        from coord.core.run import steps
+
         is_end = written.type in _ENDS_OF_RUNS or steps.tells_an_end(written)
         is_lifted = written.type == "agent.resumed" and written.agent_id.startswith("human:")
         return not (is_end or is_lifted)
     return problem.code in ("exists", "key_reused")
 
 
-def _claim(written: Event, state: State, here: Here) -> Problem | None:
-    return _way(written, parts.domain_of(state), here) or _readiness(written, state, here)
-
-
-def _acceptance(written: Event, state: State, here: Here) -> Problem | None:
-    """The sender's own hold is no obstacle; what this host promised others is."""
-    return _way(written, parts.freed(state), here)
-
-
-def _lease(written: Event, state: State, here: Here) -> Problem | None:
-    hold = leases.in_way(written, state, here)
-    if hold is not None:
-        return Problem(written.event_id, "held", arbiter.held_text(hold))
-    return _fence(written, leases.domain_in(state), here)
-
-
-def _way(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
-    """Whether this host may grant it, and its fence is the next."""
+def grant_problem(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    """Why this host may not grant an acquire, or its fence is not the next."""
     wanted = arbiter.hold_from(written)
     assert not isinstance(wanted, Problem), "the fold has accepted it"
     hold = arbiter.standing_in_way(
@@ -135,10 +134,11 @@ def _way(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
     )
     if hold is not None:
         return Problem(written.event_id, "held", arbiter.held_text(hold))
-    return _fence(written, domain, here)
+    return fence_problem(written, domain, here)
 
 
-def _fence(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+def fence_problem(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    """Why the fence of an acquire is not the next one."""
     fence, largest = written.body["fence"], domain["fence"]
     if written.body.get("confirmed") != "remote":
         if fence == largest + 1:
@@ -154,137 +154,11 @@ def _fence(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None
     return Problem(written.event_id, "fenced", text)
 
 
-def _renewal(written: Event, state: State, here: Here) -> Problem | None:
-    return _confirmed_anew(written, parts.domain_of(state), here)
-
-
-def _lease_renewal(written: Event, state: State, here: Here) -> Problem | None:
-    return _confirmed_anew(written, leases.domain_in(state), here)
-
-
-def _run_renewal(written: Event, state: State, here: Here) -> Problem | None:
-    if state["status"] == life.SCHEDULED:
-        return None
-    return _confirmed_anew(written, life.domain_in(state), here)
-
-
-def _confirmed_anew(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+def renewal_problem(written: Event, domain: arbiter.Domain, here: Here) -> Problem | None:
+    """Why a hold may not be renewed like this: the remote confirms its own anew."""
     hold = arbiter.holding(domain, written.refs["lease_id"])
     assert hold is not None, "the fold has accepted it"
     if not arbiter.is_confirmed(hold) or here.has_won(written.body["nonce"]):
         return None
     text = "a confirmed hold is renewed through the remote that confirmed it"
     return Problem(written.event_id, "not_allowed", text)
-
-
-def _readiness(written: Event, state: State, here: Here) -> Problem | None:
-    if written.body.get("anyway") is True:
-        return None
-    if view.is_deferred(state, written.time_ms):
-        return Problem(written.event_id, "not_ready", f"{state['work_id']} is deferred")
-    needs = view.open_needs(state, here.is_open)
-    if needs:
-        text = f"{state['work_id']} needs {', '.join(needs)}, which is not closed"
-        return Problem(written.event_id, "not_ready", text)
-    if view.open_waits(state, written.time_ms, here.is_open):
-        [reason, *_] = view.reasons({**state, "status": "open"}, written.time_ms, here.is_open)
-        return Problem(written.event_id, "not_ready", f"{state['work_id']} {reason}")
-    return None
-
-
-def _link(written: Event, state: State, here: Here) -> Problem | None:
-    kind, target = written.body["kind"], written.body["target"]
-    # An import states what another tool accepted: links into nothing, even circles.
-    if "imported" in written.body or "updated_at_ms" in written.body:
-        return None
-    if here.is_open(target) is None:
-        return Problem(written.event_id, "unknown_work", f"no work item {target} is known")
-    if kind not in ("needs", "parent"):
-        return None
-    below: Callable[[str], Iterable[str]] = here.needs_of
-    if kind == "parent":
-        below = _parents_in(here)
-    path = view.needs_cycle(state["work_id"], target, below)
-    if path:
-        word = " needs " if kind == "needs" else " is part of "
-        return Problem(written.event_id, "cycle", f"that would be a circle: {word.join(path)}")
-    return None
-
-
-def _parents_in(here: Here) -> Callable[[str], Iterable[str]]:
-    return lambda work_id: view.targets(here.state(f"work/{work_id}"), "parent")
-
-
-def _hold(written: Event, state: State, here: Here) -> Problem | None:
-    target = written.body.get("on", {}).get("item")
-    if target is None:
-        return None
-    if target == state["work_id"]:
-        return Problem(written.event_id, "cycle", f"{target} cannot wait for itself")
-    if here.is_open(target) is None:
-        return Problem(written.event_id, "unknown_work", f"no work item {target} is known")
-    return None
-
-
-def _message(written: Event, _state: State, here: Here) -> Problem | None:
-    """The brakes on loops; reminders have their own, for each rule sends only so many."""
-    if written.agent_id == mail.REMINDER:
-        return None
-    parent = here.state(f"msg/{written.refs.get('reply_to')}")
-    hops = parent.get("hops", 0)
-    if written.body.get("auto") is True and hops >= mail.MAX_HOPS:
-        text = f"{hops} automatic replies in a row led to {parent['message_id']}: the chain stops"
-        return Problem(written.event_id, "hops", text)
-    if written.body.get("auto") is True and written.body.get("hops") != hops + 1:
-        text = f"hops is not {hops + 1}, one above that of what it answers"
-        return Problem(written.event_id, "bad_data", text)
-    cap = settings.in_force(here, "msg.rate_per_minute", written.event_id)
-    if here.sent_since(written.agent_id, written.time_ms - MINUTE_MS) >= cap:
-        text = f"{written.agent_id} has sent {cap} messages within a minute, which is its cap"
-        return Problem(written.event_id, "rate", text)
-    return None
-
-
-def _request(written: Event, _state: State, here: Here) -> Problem | None:
-    for one in written.body.get("after", ()):
-        if not here.state(f"run/{one['run_id']}"):
-            return Problem(written.event_id, "unknown_run", f"no run {one['run_id']} is known")
-    return None
-
-
-def _run(written: Event, state: State, here: Here) -> Problem | None:
-    """A run is executed in the store that asked for it: only there the kernel says who lives.
-
-    Where it may be executed anywhere, in the store that won its claim at the remote.
-    """
-    run_id = state["run_id"]
-    if life.is_anywhere(state) != (written.body.get("confirmed") == "remote"):
-        text = f"{run_id} is claimed by way of the git remote if any clone may execute it, else not"
-        return Problem(written.event_id, "not_allowed", text)
-    if not life.is_anywhere(state) and state["spec"].get("store") != here.home:
-        text = f"{run_id} was requested in another store, which executes it"
-        return Problem(written.event_id, "not_allowed", text)
-    attempt = life.open_attempt(state)
-    if attempt is not None:
-        text = f"attempt {attempt['attempt']} of {run_id} has not ended"
-        return Problem(written.event_id, "held", text)
-    verdict = ready.judge(state, written.time_ms, Around(here))
-    if verdict.what != ready.START:
-        text = f"{run_id} cannot start: {verdict.reasons[0].text}"
-        return Problem(written.event_id, "not_ready", text)
-    return _fence(written, life.domain_in(state), here)
-
-
-RULES: Mapping[str, Rule] = {
-    "run.requested": _request,
-    "run.claimed": _run,
-    "run.renewed": _run_renewal,
-    "msg.sent": _message,
-    "work.claimed": _claim,
-    "work.accepted": _acceptance,
-    "work.renewed": _renewal,
-    "lease.acquire": _lease,
-    "lease.renew": _lease_renewal,
-    "work.linked": _link,
-    "work.held": _hold,
-}

@@ -4,6 +4,9 @@ Every write takes the store's lock, catches up, mints ids inside the lock of eac
 journal it appends to, has every event judged against all that was folded and
 judged before it, and appends the batch with one sync per journal. Nothing is
 written when one draft of a batch is refused.
+
+What one tool alone needs is imported where it is needed: every command pays for what
+stands at the top.
 """
 
 import contextlib
@@ -16,13 +19,10 @@ from coord.core import arbiter, judging, registry, resource
 from coord.core import event as events
 from coord.core.draft import Author, Draft, event_of, scope_of
 from coord.core.event import Event
-from coord.core.lease import domain as leases
 from coord.core.problem import Problem, State
-from coord.core.run import groups, life
-from coord.core.wk import view
 from coord.edge import blobs, index, journal, presence, store
 from coord.edge.clock import Chance
-from coord.edge.index import Index, mail
+from coord.edge.index import Index
 from coord.edge.replica import Replica, home
 from coord.edge.store import Place
 from coord.errors import Refusal
@@ -98,6 +98,8 @@ class Desk:
 
     def needs_of(self, work_id: str) -> Iterable[str]:
         """The items that an item needs."""
+        from coord.core.wk import view
+
         return view.targets(self.state(f"work/{work_id}"), "needs")
 
     def is_ours(self, hold: arbiter.Hold) -> bool:
@@ -120,6 +122,7 @@ class Desk:
 
     def taken_in(self, group: str) -> Sequence[int]:
         """The limits of the runs that take a place in this group, with this batch's."""
+        from coord.core.run import life
         from coord.edge.index import runs
 
         found = dict(runs.taken_in(self.index.connection, group))
@@ -133,6 +136,8 @@ class Desk:
 
     def sent_since(self, agent_id: str, since_ms: int) -> int:
         """How many messages an agent has sent from an instant on, with this batch's."""
+        from coord.edge.index import mail
+
         ours = self._sent if agent_id == self.author.agent_id else 0
         return mail.sent_since(self.index.connection, agent_id, since_ms) + ours
 
@@ -201,6 +206,8 @@ class Desk:
     def _note_ended(
         self, before: Mapping[str, Any], after: Mapping[str, Any], state: State
     ) -> None:
+        from coord.core.run import groups, life
+
         for lease_id in before.keys() - after.keys():
             hold = before[lease_id]
             # Nobody claims a run that is done: its record may say what it likes.
@@ -249,6 +256,8 @@ class Desk:
             raise Refusal("held", arbiter.held_text(held), hint, **facts)
 
     def _refuse_if_leased(self, first: Event) -> None:
+        from coord.core.lease import domain as leases
+
         state = self.state(events.entity_of(first.raw))
         if arbiter.holding(leases.domain_in(state), first.refs["lease_id"]) is not None:
             return
@@ -363,6 +372,8 @@ def _next_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[st
 
 def _lease_step(problem: Problem, event: Event, desk: Desk) -> tuple[str, dict[str, Any]]:
     """The same for leases: who holds it, since when, why, and whom to write to."""
+    from coord.core.lease import domain as leases
+
     resource = event.refs.get("resource", "")
     if problem.code == "held":
         hold = leases.in_way(event, desk.state(events.entity_of(event.raw)), desk)

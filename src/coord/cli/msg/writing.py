@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from coord.cli import kit
 from coord.cli.msg import common
 from coord.core.draft import NOTHING, Draft, keyed_name, scope_of
-from coord.core.judging import MINUTE_MS
 from coord.core.msg import address, mail
+from coord.core.msg.judging import MINUTE_MS
 from coord.edge.clock import base32
 from coord.edge.index import mail as rows
 from coord.edge.writing import Desk, Written
