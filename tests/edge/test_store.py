@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import functools
 import os
 import signal
 import subprocess
@@ -213,18 +214,18 @@ def test_a_lock_that_is_not_let_go_in_time_is_busy(tmp_path, holder):
     assert refused.value.status == 7
 
 
+def set_and_late(set_alarm, which, *spans):
+    """Set the alarm, and go on when it has come."""
+    set_alarm(which, *spans)
+    if spans[0]:
+        time.sleep(0.05)
+
+
 def test_a_deadline_holds_though_its_alarm_comes_before_the_kernel_waits(
     tmp_path, holder, monkeypatch
 ):
     """It did on a busy machine: nothing then ended the waiting, or the alarm escaped."""
-    alarm = signal.setitimer
-
-    def late(which, *spans):
-        alarm(which, *spans)
-        if spans[0]:
-            time.sleep(0.05)
-
-    monkeypatch.setattr(signal, "setitimer", late)
+    monkeypatch.setattr(signal, "setitimer", functools.partial(set_and_late, signal.setitimer))
     with pytest.raises(Refusal) as refused, store.locked(str(tmp_path), wait_s=0.001):
         pass
 
