@@ -58,6 +58,15 @@ def remotes(folder: Path, settings: str = "") -> Iterator[str]:
             os.environ["GIT_SSH_COMMAND"] = before
 
 
+@contextlib.contextmanager
+def other_host(folder: Path) -> Iterator[Path]:
+    """This machine as another host, 127.0.0.1; answers the folder of its state there."""
+    settings = f'SetEnv "XDG_STATE_HOME={folder}/state" "PATH={os.environ["PATH"]}"\n'
+    with remotes(folder / "ssh", settings) as url:
+        os.environ["GIT_SSH_COMMAND"] += f" -p {url.rpartition(':')[2]}"
+        yield folder / "state" / "coord"
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -5,80 +5,33 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coord.edge.run import spool, tree
-from tests.bench import tunnel
-from tests.conftest import until
-
-ADA = "agent:ada"
-HOST = "ssh:127.0.0.1"
-DEADLINE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The other host, which is this machine by ssh: the folder of its state."""
-    if not tunnel.SSHD:
-        pytest.skip("needs sshd")
-    folder = tmp_path_factory.mktemp("far")
-    settings = f'SetEnv "XDG_STATE_HOME={folder}/state" "PATH={os.environ["PATH"]}"\n'
-    with tunnel.remotes(folder / "ssh", settings) as url, pytest.MonkeyPatch.context() as patch:
-        port = url.rpartition(":")[2]
-        patch.setenv("GIT_SSH_COMMAND", f"{os.environ['GIT_SSH_COMMAND']} -p {port}")
-        yield folder / "state" / "coord"
+from tests.cli.hosted import (
+    ADA,
+    DEADLINE_S,
+    HOST,
+    asked,
+    attempt_of,
+    by_ada,
+    connections,
+    drained,
+    far_folder,
+    folder_of,
+    git,
+    pretending,
+)  # fmt: skip
+from tests.conftest import Runner, until
 
 
 @pytest.fixture
-def ada(run: Any, store: Path, far: Path) -> Any:
+def ada(run: Runner, store: Path, far: Path) -> Any:
     """`ada(words…)`: a command of `run` by ada, in a repository with a file."""
-    (run.folder / "a.txt").write_text("a\n")
-    git(run.folder, "add", "a.txt")
-    git(run.folder, "commit", "--quiet", "--message", "a file")
-    return lambda *words, **options: run("run", *words, as_=ADA, **options)
-
-
-def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
-    return done.stdout.decode().strip()
-
-
-def asked(ada: Any, line: str, *options: str) -> str:
-    """The id of a new run that is to be executed at another host."""
-    answer = ada("request", "--quiet", "--executor", "ssh", *options, "--shell", line)
-    assert answer.code == 0, answer.err
-    return str(answer.out.strip())
-
-
-def drained(ada: Any, host: str = HOST) -> list[Any]:
-    """What a worker of that host prints that goes on until nothing is left."""
-    answer = ada("poll", "--drain", "--executor", host)
-    assert answer.code == 0, answer.err
-    return list(answer.lines)
-
-
-def attempt_of(ada: Any, run_id: str) -> Any:
-    return ada("show", run_id).json["attempts"][-1]
-
-
-def folder_of(store: Path, run_id: str) -> str:
-    return spool.folder_of(str(store / "local"), run_id, 1)
-
-
-def connections(store: Path, run_id: str) -> set[int]:
-    """The ssh processes of the near end of a run."""
-    near = spool.pid_of(folder_of(store, run_id))
-    return {pid for pid, parent in tree.living().items() if parent == near}
-
-
-def far_folder(far: Path, run_id: str) -> str:
-    """Where the attempt's files lie at the other host."""
-    [found] = far.glob(f"*/attempts/{run_id}/1")
-    return str(found)
+    return by_ada(run)
 
 
 @pytest.mark.parametrize(
@@ -196,16 +149,6 @@ def test_cancelled_is_recorded_when_nothing_of_it_lives_there(ada: Any, run: Any
     assert attempt_of(ada, run_id)["outcome"] == "cancelled"
     found = subprocess.run(["pgrep", "-f", f"sleep {sleeper}"], capture_output=True)
     assert found.stdout == b""
-
-
-def pretending(path: Path, line: str) -> dict[str, str]:
-    """The environment in which ssh is a script: as the real one the first time, then this."""
-    real = os.environ["GIT_SSH_COMMAND"]
-    path.write_text(
-        f'#!/bin/sh\n[ -e "$0.used" ] || {{ : > "$0.used"; exec {real} "$@"; }}\n{line}\n'
-    )
-    path.chmod(0o755)
-    return {"GIT_SSH_COMMAND": str(path)}
 
 
 def test_there_is_no_worker_of_a_host_that_is_not_reached(ada: Any):
