@@ -12,13 +12,13 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coord.core.problem import State
 from coord.core.run import wanted
 from coord.edge import environment, git, replica
-from coord.edge.run import disk, spool, truth
+from coord.edge.run import disk, shim, spool, truth
 from coord.edge.store import Place
 from coord.errors import Refusal
 
@@ -28,10 +28,14 @@ _AGAIN_S = 2.0
 
 
 class Host(NamedTuple):
-    """Another host, and the folder there that stands for the top of our tree; "" for the same."""
+    """Another host, and the folder there that stands for the top of our tree; "" for the same.
+
+    ssh: the words that reach it, a part of where it is: they may name a port; () for ours.
+    """
 
     name: str
     folder: str = ""
+    ssh: Sequence[str] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -71,19 +75,28 @@ def refuse_unfit(place: Place, host: Host) -> None:
             os.unlink(errors)
 
 
-def begin(folder: str, host: Host, cause: str) -> None:
-    """Note, before anything is sent, at which host an attempt is."""
+def begin(place: Place, folder: str, host: Host, cause: str) -> Host:
+    """Note, before anything is sent, at which host an attempt is, and how that is reached.
+
+    Refusals: usage.
+    """
+    host = host._replace(ssh=host.ssh or _ssh_words(place))
     noted = {**host._asdict(), "cause": cause}
-    disk.write_synced(os.path.join(folder, spool.HOST), json.dumps(noted).encode())
+    if truth.host_of(folder) != noted:
+        disk.write_synced(os.path.join(folder, spool.HOST), json.dumps(noted).encode())
+    return host
 
 
-def left_alone(folder: str, lease_id: str) -> tuple[Host, str, int] | None:
+def left_alone(folder: str, lease_id: str, ours: Host | None) -> tuple[Host, str, int] | None:
     """An attempt at another host that nobody follows: its host, its cause, and its lock.
 
+    ours: the host of a worker, which reaches that as it reaches it now, and comes first.
     None where somebody follows it, or died doing so just now.
     """
-    lock_path = os.path.join(folder, "lock")
-    if abs(time.time() - os.path.getmtime(lock_path)) < _AGAIN_S:
+    noted = truth.host_of(folder)
+    is_ours = ours is not None and noted.get("name") == ours.name
+    again_s = _AGAIN_S if is_ours else 2 * _AGAIN_S
+    if abs(time.time() - os.path.getmtime(os.path.join(folder, shim.LOCK))) < again_s:
         return None
     lock = spool.take(folder)
     if lock is None:
@@ -92,7 +105,8 @@ def left_alone(folder: str, lease_id: str) -> tuple[Host, str, int] | None:
     if not noted or spool.exit_record(folder, lease_id) is not None:
         os.close(lock)
         return None
-    return Host(noted["name"], noted["folder"]), noted["cause"], lock
+    ssh = () if is_ours else noted.get("ssh", ())
+    return Host(noted["name"], noted["folder"], ssh), noted["cause"], lock
 
 
 def told(
@@ -101,7 +115,7 @@ def told(
     """What the near end is told, from what a shim here would be."""
     asked = state["spec"]
     cwd = os.path.join(host.folder, asked.get("cwd", "")) if host.folder else spec["cwd"]
-    ssh = {"name": host.name, "ssh": _ssh_words(place), "store": replica.home(place)}
+    ssh = {"name": host.name, "ssh": host.ssh or _ssh_words(place), "store": replica.home(place)}
     variables = {
         environment.RUN: state["run_id"],
         environment.CAUSE: cause,

@@ -112,7 +112,7 @@ class _Polling:
 
     def _status(self) -> int | None:
         """The exit status, when there is nothing more to do."""
-        if self._worker.running:
+        if self._worker.busy or (self._worker.running and not self._once):
             return None
         if self._worker.is_paused:
             with self._call.desk() as desk:

@@ -100,8 +100,10 @@ class Worker:
         self.claims_left = -1
         # The other host that it executes at; None for here.
         self.host: hosting.Host | None = None
-        # The attempts at other hosts that nobody follows.
+        # The attempts at other hosts that nobody follows, and the runs that we follow at
+        # hosts that are not ours.
         self._unreached: list[State] = []
+        self._followed: set[str] = set()
         # Whether the last look has recorded something, which may let others start.
         self.has_written = False
 
@@ -109,6 +111,12 @@ class Worker:
     def running(self) -> int:
         """How many runs of this worker have not ended."""
         return len(self._watched.own) + len(self._unreached)
+
+    @property
+    def busy(self) -> int:
+        """How many take a place of it: not what it follows besides."""
+        waiting = {state["run_id"] for state in self._unreached if self.host}
+        return len({*self._watched.own, *waiting} - self._followed)
 
     @property
     def descriptors(self) -> list[int]:
@@ -142,7 +150,7 @@ class Worker:
         ended = self._look_here(begin)
         if self.competing and self._competes and self._has_room():
             self._competes = False
-            room = self._at_once - self.running
+            room = self._at_once - self.busy
             room = room if self.claims_left < 0 else min(room, self.claims_left)
             for one in self.competing.take(room):
                 self.has_written = True
@@ -198,7 +206,9 @@ class Worker:
             keeping.start(self._call)
         self._is_soon = False
         self._unreached = []
-        self._watched.keep(state["run_id"] for state in states)
+        names = [state["run_id"] for state in states]
+        self._watched.keep(names)
+        self._followed.intersection_update(names)
         found = [self._find(state, locks) for state in states]
         return [one for one in found if one], missed, wants
 
@@ -222,7 +232,7 @@ class Worker:
 
     def _has_room(self) -> bool:
         is_open = self.takes_queue and self.claims_left != 0
-        return is_open and self.running < self._at_once
+        return is_open and self.busy < self._at_once
 
     def _end_paused(self, known: Index, states: Sequence[State]) -> None:
         """What a paused agent has running is ended: by its shim, as by a cancel."""
@@ -352,7 +362,7 @@ class Worker:
         if self.is_paused:
             return
         candidates = self._candidates(desk) if chosen is None else iter(chosen)
-        while self.running + len(taken) < self._at_once and self.claims_left != 0:
+        while self.busy + len(taken) < self._at_once and self.claims_left != 0:
             candidate = next(candidates, None)
             if candidate is None:
                 return
@@ -411,10 +421,12 @@ class Worker:
         waiting, self._unreached = self._unreached, []
         for state in waiting:
             folder = self._folder(state)
-            found = hosting.left_alone(folder, state["attempts"][-1]["lease_id"])
+            found = hosting.left_alone(folder, state["attempts"][-1]["lease_id"], self.host)
             if found:
                 host, cause, lock = found
                 self._start(Taken(state, folder, lock, cause), host)
+                if not (self.host and self.host.name == host.name):
+                    self._followed.add(state["run_id"])
             else:
                 self._unreached.append(state)
                 self._is_soon = True
@@ -423,6 +435,7 @@ class Worker:
         """Start the shim of a claimed attempt, or the near end of one at another host."""
         state, attempt = one.state, one.state["attempts"][-1]
         spec = state["spec"]
+        self._followed.discard(state["run_id"])
         told = {
             "run_id": state["run_id"],
             **{name: attempt[name] for name in ("attempt", "lease_id", "fence", "claimed_at_ms")},
@@ -447,7 +460,7 @@ class Worker:
         )  # fmt: skip
         child = {**confining.environment(child, spec), **spec.get("env", {})}
         if host:
-            hosting.begin(one.folder, host, one.cause)
+            host = hosting.begin(self._call.place, one.folder, host, one.cause)
             told = hosting.told(self._call.place, state, host, told, one.cause)
             child = environment.child()
         pid = self._launched(one, told, child)

@@ -12,9 +12,9 @@ STATE is `$XDG_STATE_HOME/coord/STORE`, by default in `~/.local/state`, STORE th
 store that asks. What has been told to its end leaves its exit record behind for a week: a
 request that comes late, over a connection that hung, must not begin it once more.
 
-    near to far    repo, blob {sha256}, begin {run_id, attempt, lease_id, may_begin, cancel,
-                   logged, indexed, spec, variables}, cancel {why}, done
-    far to near    hello, repo {path}, begun {pid}, log {offset, lines},
+    near to far    repo, blob {sha256}, begin {run_id, attempt, lease_id, was_begun, is_late,
+                   cancel, logged, indexed, spec, variables}, cancel {why}, done
+    far to near    hello, repo {path}, begun {pid}, log {offset, lines}, alive,
                    blob {sha256}, exit {record}, gone {begun, work}, fault {text}
 
 It needs nothing but the standard library, and git for an attempt with a workspace.
@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coord.edge import environment
-from coord.edge.run import launch, output, shim, spool
+from coord.edge.run import disk, launch, output, shim, spool
 from coord.edge.run.following import Log
 from coord.edge.run.frames import Frame, Frames, packed
 from coord.edge.run.output import write_all
@@ -40,6 +40,8 @@ _CHUNK_BYTES = 1 << 18
 _OVER = "over"
 _LEFT = frozenset((shim.LOCK, shim.EXIT, shim.BEGUN, _OVER, "settled", "workspace"))
 _WEEK_S = 7 * 86_400
+# How often it is said that we live.
+_ALIVE_S = 60.0
 
 
 class Over(Exception):
@@ -94,9 +96,12 @@ class _Served:
 
     def __init__(self, link: _Link, base: str) -> None:
         self._link, self._base = link, base
+        # Whether it is known to have begun, by us or by the near end.
+        self._was_begun = False
 
     def run(self) -> None:
         self._told = told = self._heard_until("begin")
+        self._was_begun = told["was_begun"]
         name = os.path.join("attempts", told["run_id"], str(told["attempt"]))
         self._folder = os.path.join(self._base, name)
         if self._is_to_be_followed():
@@ -153,9 +158,9 @@ class _Served:
                 spool.cancel(self._folder, told["cancel"])
             return True
         was_begun = any(os.path.exists(self._path(name)) for name in (shim.BEGUN, _OVER))
-        if was_begun or told["cancel"] or not told["may_begin"]:
+        if was_begun or told["was_begun"] or told["cancel"] or told["is_late"]:
             # A request that hung somewhere may still come, and must not begin it then.
-            os.close(os.open(self._path(_OVER), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            disk.mark(self._path(_OVER))
             os.close(lock)
             return False
         spec = self._placed(told["spec"])
@@ -179,22 +184,30 @@ class _Served:
     def _follow(self) -> None:
         """Tell what happens until the shim is gone."""
         log, indexed = Log(self._folder, self._told["logged"]), self._told["indexed"]
-        has_told = False
+        alive_at_s = time.monotonic()
         with Wake([self._folder]) as wake:
             while True:
                 is_alive = spool.is_alive(self._folder)
-                if not has_told and os.path.exists(self._path(shim.BEGUN)):
-                    has_told = True
+                if not self._was_begun and os.path.exists(self._path(shim.BEGUN)):
+                    self._was_begun = True
                     self._link.send("begun", pid=spool.pid_of(self._folder))
                 for lines, offset, data in log.raw(indexed):
                     indexed += len(lines)
                     self._link.send("log", lines + data, offset=offset, lines=len(lines))
+                    # There may be more of it than the connection takes in an hour.
+                    self._hear()
                 if not is_alive:
                     return
+                if time.monotonic() - alive_at_s > _ALIVE_S:
+                    alive_at_s = time.monotonic()
+                    self._link.send("alive")
                 wake.wait([0])
-                for told, _ in self._link.came():
-                    if told["is"] == "cancel":
-                        spool.cancel(self._folder, told["why"])
+                self._hear()
+
+    def _hear(self) -> None:
+        for told, _ in self._link.came():
+            if told["is"] == "cancel":
+                spool.cancel(self._folder, told["why"])
 
     def _send_blob(self, one: Mapping[str, Any]) -> None:
         name = one.get("sha256")
@@ -204,7 +217,11 @@ class _Served:
 
     def _tell_gone(self) -> None:
         """There is no exit record, and nobody lives who would write it."""
-        has_begun = os.path.exists(self._path(shim.BEGUN))
+        has_begun = self._was_begun or os.path.exists(self._path(shim.BEGUN))
+        if has_begun:
+            # Somebody may have removed our files while it lived: then it lives on.
+            os.makedirs(self._folder, exist_ok=True)
+            disk.mark(self._path(shim.BEGUN))
         if has_begun and not spool.end_tree(self._folder):
             raise OSError("something of it lives on that cannot be ended")
         work = self._salvaged() if has_begun else {}

@@ -29,7 +29,12 @@ class Frames:
         self._left += data
         while (end := self._left.find(b"\n")) >= 0:
             told = json.loads(self._left[:end])
-            over = end + 1 + int(told["bytes"])
+            if not (isinstance(told, dict) and isinstance(told.get("is"), str)):
+                raise ValueError("this is no frame")
+            size = told.get("bytes")
+            if not isinstance(size, int) or size < 0:
+                raise ValueError("this frame has no size")
+            over = end + 1 + size
             if len(self._left) < over:
                 return
             frame = bytes(self._left[end + 1 : over])

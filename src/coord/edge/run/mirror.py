@@ -39,7 +39,10 @@ class Mirror:
 
     def finish(self, size: int) -> None:
         """That was all; when this returns it is on disk."""
-        if os.fstat(self._log).st_size < size:
+        kept = os.fstat(self._log).st_size
+        if kept < size:
+            # It has been told to another copy of this store, and is not kept there any more.
+            output.write_all(self._index, f"{output.GAP} {kept} {size}\n".encode())
             os.ftruncate(self._log, size)
         os.fdatasync(self._log)
         os.fdatasync(self._index)

@@ -9,13 +9,15 @@
     left.json    the attempt is over there without an exit record: what it has left
 
 A connection that breaks is made anew, for as long as it takes: the attempt goes on there
-meanwhile, within its own bounds. What was not sent yet waits for its host too, and fails
-where the host is reached and cannot execute anything. It needs nothing but the standard
-library, ssh, and git for a workspace.
+meanwhile, within its own bounds. Who does not reach the host for a while leaves the attempt
+to the next who tries, for that one may have the key or the route that we lack. What was
+not sent yet waits for its host too, and fails where the host is reached and cannot execute
+anything. It needs nothing but the standard library, ssh, and git for a workspace.
 """
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -28,7 +30,9 @@ from coord.edge.run.mirror import Mirror
 from coord.edge.run.ssh import Broken, Connection
 
 _SENT, _ERRORS = "sent", "ssh.err"
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+# The far end says more often than this that it lives, unless it is busy with git.
+_SILENCE_S = 300.0
 # How often something is tried that fails though the host is reached.
 _TRIES = 3
 # What the attempt's commits are kept under, at both ends.
@@ -56,6 +60,7 @@ class _Near:
         self._host = spec["host"]
         self._mirror = Mirror(folder)
         self._failures = 0
+        self._reached_at_s = math.inf
         # Whether all that the attempt has left is here, and nothing of it needed there.
         self._keeps_nothing = True
         with contextlib.suppress(FileExistsError):
@@ -65,19 +70,29 @@ class _Near:
         self._control = os.open(self._path(shim.CONTROL), flags)
 
     def run(self) -> None:
-        """Connect until it has ended, and record how."""
-        pause_s = 0.5
+        """Connect until it has ended, and record how; or leave that to another near end."""
+        # Where the one before has not reached the host either there is no hurry.
+        pause_s = _LONGEST_PAUSE_S if self._has(spool.UNREACHED) else _FIRST_PAUSE_S
         while True:
+            self._reached_at_s = math.inf
             try:
-                if self._is_over_unsent():
-                    return
-                self._session()
+                if not self._is_over_unsent():
+                    self._session()
                 return
             except Broken as error:
                 if self._has_failed(error):
                     return
+            except OSError as error:
+                # The disk here is full, say. Another near end begins with what is on it.
+                with contextlib.suppress(OSError):
+                    self._has_failed(Broken(f"here: {error}"))
+                return
+            if time.monotonic() - self._reached_at_s > _LONGEST_PAUSE_S:
+                pause_s = _FIRST_PAUSE_S
+            if pause_s > _LONGEST_PAUSE_S:
+                return
             self._wait(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s *= 2
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -89,15 +104,22 @@ class _Near:
         """Record how it ends, where it was not sent and is not to be; whether that is so."""
         if self._has(_SENT):
             return False
-        start_ms = self._spec.get("timeouts", {}).get("start_ms")
-        now_ms = time.time_ns() // 1_000_000
+        return self._is_over_unbegun()
+
+    def _is_over_unbegun(self) -> bool:
+        """Record how it ends, where it has not begun and is not to; whether that is so."""
         if self._why_cancelled():
             self._record({"outcome": "cancelled", "reason": self._why_cancelled()})
-        elif start_ms is not None and now_ms - self._spec["claimed_at_ms"] >= start_ms:
+        elif self._is_late():
             self._record({"outcome": "infra_error", "reason": "it was not started in time"})
         else:
             return False
         return True
+
+    def _is_late(self) -> bool:
+        start_ms = self._spec.get("timeouts", {}).get("start_ms")
+        now_ms = time.time_ns() // 1_000_000
+        return start_ms is not None and now_ms - self._spec["claimed_at_ms"] >= start_ms
 
     def _has_failed(self, error: Broken) -> bool:
         """What a failed connection means: nothing yet, or the end of what was never sent."""
@@ -129,6 +151,7 @@ class _Near:
         try:
             link.open(self._host["store"])
             link.expect("hello")
+            self._reached_at_s = time.monotonic()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(spool.UNREACHED))
             if not self._has(_SENT):
@@ -137,7 +160,9 @@ class _Near:
             self._ask(link)
             self._follow(link)
             if self._keeps_nothing:
-                link.send("done")
+                # What is recorded here is true, whether it is heard there or not.
+                with contextlib.suppress(Broken):
+                    link.send("done")
         finally:
             link.close()
 
@@ -184,16 +209,23 @@ class _Near:
         told = {name: spec[name] for name in ("run_id", "attempt", "lease_id")}
         link.send(
             "begin", **told, spec=spec, variables=self._spec["variables"],
-            may_begin=not self._has(shim.BEGUN), cancel=self._why_cancelled(),
+            was_begun=self._has(shim.BEGUN), is_late=self._is_late(), cancel=self._why_cancelled(),
             logged=self._mirror.offset, indexed=self._mirror.indexed,
         )  # fmt: skip
 
     def _follow(self, link: Connection) -> None:
         while True:
             for told, data in link.came():
-                if self._heard(link, told, data):
+                try:
+                    is_over = self._heard(link, told, data)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise Broken(f"its answer {told['is']} makes no sense") from error
+                if is_over:
                     return
-            if self._control in select.select([link.reading, self._control], [], [])[0]:
+            heard = select.select([link.reading, self._control], [], [], _SILENCE_S)[0]
+            if not heard:
+                raise Broken("it does not answer any more")
+            if self._control in heard:
                 self._read_control()
                 if self._why_cancelled():
                     link.send("cancel", why=self._why_cancelled())
@@ -228,8 +260,7 @@ class _Near:
         if told["begun"]:
             disk.mark(self._path(shim.BEGUN))
         self._mirror.finish(0)
-        if not self._has(shim.BEGUN) and self._why_cancelled():
-            self._record({"outcome": "cancelled", "reason": self._why_cancelled()})
+        if not self._has(shim.BEGUN) and self._is_over_unbegun():
             return
         work = dict(told["work"])
         if work:

@@ -27,6 +27,8 @@ from coord.edge.run.output import write_all
 
 SENTINEL = b"\ncoord-far "
 _PYTHON = "python3"
+# In UTF-8, whatever the language there: arguments are the bytes that they were here.
+_FLAGS = "-I -S -B -X utf8"
 _BOOT = 'b=open(0,"rb",closefd=False);exec(b.read(int(b.readline())))'
 _LOADER = """
 import os, sys
@@ -46,6 +48,8 @@ try:
         aside = "%s.%d" % (path, os.getpid())
         with open(aside, "wb") as stream:
             stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(aside, path)
 except OSError as error:
     answer("fault " + str(error))
@@ -64,6 +68,7 @@ _HELLO_S = 60.0
 # How long ssh may take to end when the connection has.
 _ENDS_S = 2.0
 _CHUNK_BYTES = 1 << 18
+_LONGEST_ANSWER_BYTES = 4096
 _SSH_FAILED = 255
 
 
@@ -112,7 +117,7 @@ class Connection:
         words: ssh itself, with the user's options. errors: a file for what it complains of.
         """
         self._errors = errors
-        command = f"exec {_PYTHON} -I -S -B -c '{_BOOT}'"
+        command = f"exec {_PYTHON} {_FLAGS} -c '{_BOOT}'"
         given, self._writing = os.pipe2(os.O_CLOEXEC)
         self.reading, taken = os.pipe2(os.O_CLOEXEC)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -142,6 +147,10 @@ class Connection:
             at = left.find(SENTINEL)
             end = left.find(b"\n", at + len(SENTINEL)) if at >= 0 else -1
             if end < 0:
+                if at >= 0 and len(left) - at > _LONGEST_ANSWER_BYTES:
+                    raise Broken("its answers make no sense")
+                # It may print without end.
+                left = left[at if at >= 0 else -len(SENTINEL) :]
                 left += self._read(ends_at - time.monotonic())
                 continue
             answer = left[at + len(SENTINEL) : end].decode(errors="replace")
@@ -192,7 +201,7 @@ class Connection:
             raise self._broken() from error
 
     def _read(self, wait_s: float) -> bytes:
-        if not _is_readable(self.reading, max(0.0, wait_s)):
+        if wait_s < 0 or not _is_readable(self.reading, wait_s):
             raise Broken("it does not answer")
         data = os.read(self.reading, _CHUNK_BYTES)
         if not data:
