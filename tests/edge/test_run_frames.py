@@ -22,8 +22,13 @@ def test_what_was_packed_comes_out_however_it_was_cut(told: list, size: int):
     assert [(head["text"], data) for head, data in came] == told
 
 
-@pytest.mark.parametrize("head", [[1], 1, None, {}, {"is": 1, "bytes": 0}, {"is": "log"},
-                                  {"is": "log", "bytes": -1}, {"is": "log", "bytes": "1"}])  # fmt: skip
+NO_FRAMES = (
+    [1], 1, None, {}, {"is": 1, "bytes": 0}, {"is": "log"}, {"is": "log", "bytes": -1},
+    {"is": "log", "bytes": "1"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("head", NO_FRAMES)
 def test_a_line_that_is_no_frame_is_refused(head: object):
     with pytest.raises(ValueError, match="frame"):
         list(Frames().feed(json.dumps(head).encode() + b"\n"))

@@ -188,10 +188,10 @@ class _Served:
         with Wake([self._folder]) as wake:
             while True:
                 is_alive = spool.is_alive(self._folder)
-                if not self._was_begun and os.path.exists(self._path(shim.BEGUN)):
-                    self._was_begun = True
-                    self._link.send("begun", pid=spool.pid_of(self._folder))
+                if os.path.exists(self._path(shim.BEGUN)):
+                    self._tell_begun()
                 for lines, offset, data in log.raw(indexed):
+                    self._tell_begun()
                     indexed += len(lines)
                     self._link.send("log", lines + data, offset=offset, lines=len(lines))
                     # There may be more of it than the connection takes in an hour.
@@ -203,6 +203,11 @@ class _Served:
                     self._link.send("alive")
                 wake.wait([0])
                 self._hear()
+
+    def _tell_begun(self) -> None:
+        if not self._was_begun:
+            self._was_begun = True
+            self._link.send("begun", pid=spool.pid_of(self._folder))
 
     def _hear(self) -> None:
         for told, _ in self._link.came():
@@ -218,10 +223,8 @@ class _Served:
     def _tell_gone(self) -> None:
         """There is no exit record, and nobody lives who would write it."""
         has_begun = self._was_begun or os.path.exists(self._path(shim.BEGUN))
-        if has_begun:
-            # Somebody may have removed our files while it lived: then it lives on.
-            os.makedirs(self._folder, exist_ok=True)
-            disk.mark(self._path(shim.BEGUN))
+        # Somebody may have removed our files while it lived: then it lives on.
+        os.makedirs(self._folder, exist_ok=True)
         if has_begun and not spool.end_tree(self._folder):
             raise OSError("something of it lives on that cannot be ended")
         work = self._salvaged() if has_begun else {}

@@ -208,8 +208,6 @@ def _tree_is_held(folder: str) -> bool:
 
 def _marked(folder: str) -> set[int]:
     """The living processes that bear a sign of an attempt, and what descends from them."""
-    if not os.path.exists(os.path.join(folder, shim.BEGUN)):
-        return set()
     parents = tree.living()
     real = os.path.realpath(folder)
     mark, lock = os.fsencode(f"{shim.MARK}={real}"), os.path.join(real, shim.TREE)
@@ -247,4 +245,5 @@ def end_tree(folder: str) -> bool:
 
 def tree_lives(folder: str) -> bool:
     """Whether something of an attempt's tree still bears a sign of it."""
-    return _tree_is_held(folder) or bool(_marked(folder))
+    has_begun = os.path.exists(os.path.join(folder, shim.BEGUN))
+    return _tree_is_held(folder) or (has_begun and bool(_marked(folder)))
