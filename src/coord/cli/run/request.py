@@ -1,10 +1,11 @@
 """`run request` and `run retry`: ask for a command to be executed."""
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from coord.cli import kit
 from coord.cli.run import common, confining, files
@@ -104,6 +105,7 @@ def _request(
     Example: run request --group gpu:1 --timeout 1h -- make train
     """
     if source:
+        _refuse_given(("shell", *options))
         return _batch(call, partial)
     body = common.command_in(shell)
     if not body:
@@ -257,6 +259,19 @@ def _dependency(desk: Desk, text: str) -> dict[str, str]:
 
 _OURS = ("store", "inputs", "retry_of", "resume", "schedule", "tick_of", "tick_ms", "dedupe")
 _GIVEN = tuple(name for name in wanted.FIELDS if name not in _OURS)
+
+
+def _refuse_given(names: Collection[str]) -> None:
+    """Refuse options that a batch would not heed, a sandbox or another host among them.
+
+    Refusals: usage.
+    """
+    context = click.get_current_context()
+    for one in context.command.params:
+        source = context.get_parameter_source(str(one.name))
+        if one.name in names and source is ParameterSource.COMMANDLINE:
+            text = f"{one.opts[0]} is not for a batch: each line says what it wants"
+            raise Refusal("usage", text, "run request --help")
 
 
 def _batch(call: kit.Call, partial: bool) -> int:
