@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 from pathlib import Path
@@ -68,6 +69,15 @@ def test_it_is_executed_below_the_folder_that_the_worker_names(
 
     run_id = asked.out.strip()
     assert ada("logs", run_id).out == f"{tmp_path}/elsewhere/sub\n1..{run_id}\n"
+
+
+def test_a_folder_may_begin_at_home(ada: Any):
+    """Which home that is, the other host says."""
+    run_id = asked(ada, "pwd")
+
+    drained(ada, f"{HOST}:~/")
+
+    assert ada("logs", run_id).out == f"{os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)}\n"
 
 
 def test_a_worker_of_another_host_takes_only_what_asks_for_that(ada: Any):

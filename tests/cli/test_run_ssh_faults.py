@@ -173,6 +173,27 @@ def test_it_is_over_when_nothing_of_it_lives_though_its_files_were_removed_there
     assert attempt_of(ada, run_id)["outcome"] in ("lost", "signaled")
 
 
+def test_a_cancel_does_not_wait_behind_what_was_printed(
+    ada: Any, run: Runner, store: Path, far: Path, tmp_path: Path
+):
+    """Over a slow line there is more to tell than it takes in minutes."""
+    throttle = f"""{sys.executable} -c 'import os, time
+while data := os.read(0, 20000): os.write(1, data); time.sleep(0.1)'"""
+    env = script(tmp_path / "ssh", f'$SSH "$@" | {throttle}')
+    run_id = asked(ada, "echo on; head -c 30000000 /dev/zero; sleep 300")
+    worker = run.start("run", "poll", "--executor", HOST, as_=ADA, env=env)
+    until(lambda: ada("logs", run_id).out.startswith("on\n"))
+    [there] = far.glob(f"*/attempts/{run_id}/1")
+
+    ada("cancel", run_id, "--no-wait")
+
+    until(lambda: not spool.is_alive(str(there)), tries=600)
+    worker.kill()
+    worker.communicate()
+    near = spool.pid_of(folder_of(store, run_id))
+    tree.kill([*connections(store, run_id), near])
+
+
 def test_what_was_not_begun_in_time_is_not_begun_when_its_host_is_back(
     ada: Any, run: Runner, store: Path, tmp_path: Path
 ):

@@ -2,8 +2,10 @@
 
     --executor ssh:HOST            commands begin in the folder that they were requested in
     --executor ssh:HOST:FOLDER     below this one instead; a relative one begins at home
+                                   there, as does one with ~/
 
-HOST is whatever ssh takes for one. The ssh command is the one that git uses: GIT_SSH_COMMAND,
+HOST is whatever ssh takes for one, and always the same machine: a name that leads to several
+would have a run begin at one of them and be asked for at another. The ssh command is the one that git uses: GIT_SSH_COMMAND,
 else the setting core.sshCommand, else ssh.
 """
 

@@ -171,7 +171,7 @@ class _Served:
 
     def _placed(self, spec: dict[str, Any]) -> dict[str, Any]:
         """What the shim is told, with the places that things have here."""
-        cwd = os.path.join(os.path.expanduser("~"), spec["cwd"])
+        cwd = os.path.join(os.path.expanduser("~"), os.path.expanduser(spec["cwd"]))
         if "files" not in spec:
             return {**spec, "cwd": cwd}
         repo = os.path.join(self._base, "repo.git")
