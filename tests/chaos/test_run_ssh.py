@@ -139,7 +139,8 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed_at_either_end(
             victims.strike(chance)
             victims.hire()
         while unfinished(run):
-            assert time.monotonic() < ends_at, run("run", "list", as_="bot:w").out
+            if time.monotonic() > ends_at:
+                raise AssertionError(run("run", "list", as_="bot:w").out)
             victims.hire()
             time.sleep(0.2)
     finally:

@@ -217,18 +217,6 @@ def test_a_batch_is_written_whole_or_not_at_all(ada, store):
     assert len(ada("request", "-", input=f"{good}\n{good}\n").lines) == 2
 
 
-@pytest.mark.parametrize(
-    "option", [("--executor", "ssh"), ("--sandbox", "auto"), ("--lock", "a:b")]
-)
-def test_an_option_that_a_batch_would_not_heed_is_refused(ada, store, option):
-    """What was meant for a sandbox, or for another host, is not to be executed here."""
-    answer = ada("request", "-", *option, input='{"argv":["true"]}\n')
-
-    assert (answer.code, answer.error["code"]) == (2, "usage")
-    assert option[0] in answer.error["message"]
-    assert ada("list").code == 1
-
-
 def test_a_retry_with_the_same_key_requests_nothing_new(ada, store):
     [one, other] = [ada("request", "--key", "k", "--", "true").json for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""`run request` where one is enough: dedupe keys and schedules."""
+"""`run request` where one is enough: dedupe keys, schedules, batches."""
 
 import pytest
 
@@ -131,3 +131,15 @@ def test_a_schedule_in_a_zone_that_is_not_known_here_ends_no_worker(run: Runner,
 
     assert "Mars/Olympus" in polled.err
     assert polled.lines == []
+
+
+@pytest.mark.parametrize(
+    "option", [("--executor", "ssh"), ("--sandbox", "auto"), ("--lock", "a:b")]
+)
+def test_an_option_that_a_batch_would_not_heed_is_refused(run: Runner, store, option):
+    """What was meant for a sandbox, or for another host, is not to be executed here."""
+    answer = run("run", "request", "-", *option, as_="agent:ada", input='{"argv":["true"]}\n')
+
+    assert (answer.code, answer.error["code"]) == (2, "usage")
+    assert option[0] in answer.error["message"]
+    assert run("run", "list", as_="agent:ada").code == 1

@@ -46,6 +46,8 @@ HEARD = ("run", "ev", "lease")
 _NARROW_S = 1.0
 # How soon an attempt is looked at again whose shim has not said yet that it begins.
 _SOON_S = 0.02
+# How soon an attempt at another host that nobody follows.
+_REACH_MS = 250
 # What makes a completion of ours wrong: somebody else was first, which is well.
 _TOO_LATE = ("fenced", "wrong_state", "not_held")
 _NOT_MINE = ("held", "fenced", "wrong_state", "not_ready", "not_allowed")
@@ -429,7 +431,8 @@ class Worker:
                     self._followed.add(state["run_id"])
             else:
                 self._unreached.append(state)
-                self._is_soon = True
+                at_ms = clock.now_ms() + _REACH_MS
+                self._next_ms = min(at_ms, self._next_ms or at_ms)
 
     def _start(self, one: Taken, host: hosting.Host | None) -> None:
         """Start the shim of a claimed attempt, or the near end of one at another host."""
