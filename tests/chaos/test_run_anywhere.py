@@ -205,6 +205,7 @@ def test_a_clone_that_is_cut_off_ends_its_job_before_another_may_begin_it(
 
     with working([bo], 1):
         until(lambda: "outcome" in bo.ok("run", "show", run_id).json, "bo executes it", PATIENT)
+    assert polling.poll() is None, "what ended so must end no worker"
     polling.terminate()
     polling.communicate()
 
@@ -246,7 +247,7 @@ def test_how_a_job_ended_whose_worker_was_killed_is_recorded_without_another_wor
     sides: list[Side], tmp_path: Path
 ):
     ada, _ = sides
-    ada.ok("ev", "config", "set", "run.ttl_ms", "3s")
+    ada.ok("ev", "config", "set", "run.ttl_ms", "12s")
     script = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; exit 7"
     words = ("--anywhere", "--grace", "100ms", "--", "sh", "-c", script)
     run_id = ada.ok("run", "request", *words).json["run_id"]
