@@ -9,6 +9,7 @@ changes them. A test that lacks something is skipped with a reason that begins w
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -137,6 +138,13 @@ def until(condition: Callable[[], Any], what: str = "what is waited for", tries:
             return found
         time.sleep(0.05)
     raise AssertionError(f"not in time: {what}")
+
+
+def hold_up(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process, as a busy machine does: from here on it waits for SIGCONT."""
+    process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{process.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
 
 @pytest.fixture(scope="session", autouse=True)

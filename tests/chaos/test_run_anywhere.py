@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from coord.edge.run import spool
 from tests.conftest import until
 from tests.remotes import Side, git
 
@@ -205,6 +206,7 @@ def test_a_clone_that_is_cut_off_ends_its_job_before_another_may_begin_it(
 
     with working([bo], 1):
         until(lambda: "outcome" in bo.ok("run", "show", run_id).json, "bo executes it", PATIENT)
+    assert polling.poll() is None, "what ended so must end no worker"
     polling.terminate()
     polling.communicate()
 
@@ -246,7 +248,7 @@ def test_how_a_job_ended_whose_worker_was_killed_is_recorded_without_another_wor
     sides: list[Side], tmp_path: Path
 ):
     ada, _ = sides
-    ada.ok("ev", "config", "set", "run.ttl_ms", "3s")
+    ada.ok("ev", "config", "set", "run.ttl_ms", "12s")
     script = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; exit 7"
     words = ("--anywhere", "--grace", "100ms", "--", "sh", "-c", script)
     run_id = ada.ok("run", "request", *words).json["run_id"]
@@ -262,6 +264,43 @@ def test_how_a_job_ended_whose_worker_was_killed_is_recorded_without_another_wor
 
     told = ada.ok("run", "show", run_id).json
     assert (told["outcome"], told["attempts"][0]["exit_code"]) == ("failed", 7)
+
+
+def keepers(side: Side) -> list[int]:
+    """The processes that have the keeper's lock of a store open."""
+    lock = str(side.store / "local" / "run-keeper")
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(name) == lock for name in folder.iterdir()):
+                found.append(int(folder.parent.name))
+    return found
+
+
+def test_a_keeper_renews_nothing_that_is_dead_and_ends(sides: list[Side], tmp_path: Path):
+    """Also where nobody can record how it ended: else no clone would ever get it."""
+    ada, _ = sides
+    ada.ok("ev", "config", "set", "run.ttl_ms", "6s")
+    words = ("--anywhere", "--grace", "100ms", "--", "sh", "-c",
+             f"touch {tmp_path}/begun; sleep 600")  # fmt: skip
+    run_id = ada.ok("run", "request", *words).json["run_id"]
+    polling = ada.start("run", "poll", as_="agent:w1")
+    until((tmp_path / "begun").exists, "the job begins")
+    until(lambda: ada.ok("run", "show", run_id).json["status"] == "started", "it is recorded")
+    folder = ada.store / "local" / "logs" / run_id / "1"
+    until(lambda: keepers(ada), "it has a keeper")
+    polling.kill()
+    polling.communicate()
+    [keeper] = until(lambda: keepers(ada))
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(spool.pid_of(str(folder)), signal.SIGKILL)
+    until(lambda: not spool.is_alive(str(folder)))
+    lease_id = ada.ok("run", "show", run_id).json["attempts"][0]["lease_id"]
+    (folder / "exit.json").write_text(json.dumps({"lease_id": lease_id, "outcome": "none"}))
+
+    os.kill(keeper, signal.SIGCONT)
+
+    until(lambda: not keepers(ada), "the keeper ends")
 
 
 def renewals(side: Side) -> int:

@@ -1,9 +1,12 @@
 """`lease`: resources are taken all or none, told plainly, and given back."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import hold_up, until
 
 
 def held(run, *resources: str, as_: str = "agent:ada", **options):
@@ -264,18 +267,36 @@ def test_emit_judges_a_lease_as_the_tool_does(run, store):
 @pytest.mark.parametrize("kind", ["expire", "lost"])
 def test_watch_tells_once_what_nobody_has_written(run, store, kind):
     """A lease runs out; another session takes it over."""
-    watching = run.start("lease", "watch", "env:a", "--limit", "2" if kind == "expire" else "3",
-                         as_="agent:bo")  # fmt: skip
+    if kind == "lost":
+        held(run, "env:a", "--session", "s1")
+    watching = run.start("lease", "watch", "env:a", "--limit", "2", as_="agent:bo")
     _until_watching(run, watching)
-    held(run, "env:a", "--ttl", "1s" if kind == "expire" else "1m", "--session", "s1")
     if kind == "lost":
         held(run, "env:a", "--session", "s2", "--take-over")
+    else:
+        held(run, "env:a", "--ttl", "1s")
     out, _ = watching.communicate(timeout=60)
 
     rows = [json.loads(line) for line in out.splitlines() if b"env:a" in line]
     derived = [row for row in rows if row.get("derived")]
     assert [row["type"] for row in derived] == [f"lease.{kind}"]
     assert derived[0]["actor"]["agent_id"] == "agent:ada"
+
+
+def test_watch_tells_of_what_began_and_ran_out_between_two_looks(run, store):
+    """It was held up meanwhile, as on a busy machine."""
+    watching = run.start("lease", "watch", "env:a", "--limit", "2", as_="agent:bo")
+    _until_watching(run, watching)
+    hold_up(watching)
+    held(run, "env:a", "--ttl", "1s")
+    until(lambda: run("lease", "check", "env:a", as_="agent:bo").code == 0, "it has run out")
+    watching.send_signal(signal.SIGCONT)
+
+    out, _ = watching.communicate(timeout=60)
+
+    assert [json.loads(line)["type"] for line in out.splitlines()] == [
+        "lease.acquire", "lease.expire",
+    ]  # fmt: skip
 
 
 def _until_watching(run, watching) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from coord.edge.run import tree
 from coord.edge.store import locked
-from tests.conftest import until
+from tests.conftest import hold_up, until
 
 ADA, BO, KIM = "agent:ada", "agent:bo", "human:kim"
 DEADLINE_S = 60.0
@@ -372,13 +372,6 @@ def test_an_exec_that_is_interrupted_before_it_has_asked_leaves_nothing(ada, run
 
     assert (answer.code, answer.err) == (130, "")
     assert types(store) == []
-
-
-def hold_up(process: "subprocess.Popen[bytes]") -> None:
-    """Stop a process; it does nothing more until it is told to go on."""
-    process.send_signal(signal.SIGSTOP)
-    stat = Path(f"/proc/{process.pid}/stat")
-    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
 
 def waits_for_a_lock(pid: int) -> bool:

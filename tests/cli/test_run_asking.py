@@ -92,7 +92,9 @@ def test_without_a_remote_the_workers_of_the_store_fire_each_tick_once(run: Runn
     said = [worker.communicate()[0].decode() for worker in workers]
     again = run.ok("run", "poll", "--drain", as_="bot:w1", env=later)
 
-    assert "".join(said).count('"tick_ms":1767258600000') == 1
+    fired = run.ok("ev", "list", "--type", "run.requested", as_="agent:ada").out
+    assert fired.count('"tick_ms":1767258600000') == 1
+    assert '"tick_ms":1767258600000' in "".join(said)
     assert again.lines == []
 
 

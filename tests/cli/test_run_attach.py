@@ -3,10 +3,11 @@
 import re
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from coord.cli.run.standing import words
+from coord.cli.run.standing import Standing, words
 from tests.conftest import until
 from tests.golden import screen
 
@@ -87,6 +88,26 @@ def test_who_leaves_takes_the_line_along(run, terminals):
 
     assert "queued" not in text
     assert text.endswith("left 130\n")
+
+
+class Interrupted(Standing):
+    """A line whose drawing is interrupted once it is on the terminal."""
+
+    screen = ""
+
+    def _write(self, text):
+        self.screen += text
+        if len(self.screen) == len(text):
+            raise KeyboardInterrupt
+
+
+def test_a_line_goes_though_its_drawing_was_interrupted():
+    line = Interrupted(SimpleNamespace(quiet=False))
+    with pytest.raises(KeyboardInterrupt):
+        line._draw("queued")
+    line.close()
+
+    assert line.screen == "\rqueued\r      \r"
 
 
 def test_nothing_is_drawn_where_no_terminal_is(run, store):

@@ -1,5 +1,6 @@
 """Runs with files of their own: at a commit, in a workspace, judged and kept."""
 
+import fcntl
 import json
 import os
 import signal
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from coord.edge.run import spool
+from tests.conftest import hold_up, until
 
 ADA = "agent:ada"
 
@@ -195,6 +197,28 @@ def killed(ada, run, line, *options):
     os.kill(int(lock.read_text()), signal.SIGKILL)
     worker.communicate(timeout=60)
     return ada("show", run_id).json
+
+
+def test_exec_prints_what_an_attempt_printed_that_another_worker_had_meanwhile(ada, run, store):
+    """It was held up when its own one had been lost before it began."""
+    pool = store / "local" / "workspaces"
+    pool.mkdir(parents=True)
+    lock = os.open(pool / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    running = run.start("run", "exec", "--repo-ref", "HEAD", "--", "echo", "hello", as_=ADA)
+    until(lambda: (pool / "w1.json").exists(), "the shim makes a workspace")
+    run_id = last(ada)[0]["run_id"]
+    hold_up(running)
+    os.kill(spool.pid_of(str(store / "local" / "logs" / run_id / "1")), signal.SIGKILL)
+    os.close(lock)
+
+    until(lambda: ada("poll", "--drain").out)
+    running.send_signal(signal.SIGCONT)
+    out, err = running.communicate(timeout=60)
+
+    outcomes = [attempt["outcome"] for attempt in last(ada, run_id)[0]["attempts"]]
+    assert outcomes == ["lost", "succeeded"]
+    assert (running.returncode, out, err) == (0, b"hello\n", b"")
 
 
 COMMITS = "echo b > b; git add b; git commit -qm two"

@@ -22,6 +22,8 @@ from coord.edge.run import sandbox, tree
 from tests.conftest import until
 
 ADA = "agent:ada"
+# Other sessions of these tests on this machine have sleepers of their own.
+SLEEPER = f"713.5{os.getpid()}"
 KINDS = ("bwrap", "landlock")
 FAULTS = {"bwrap": sandbox.bwrap_fault, "landlock": lambda: sandbox.landlock_fault(False)}
 SECRET = "correct-horse-battery"
@@ -229,18 +231,18 @@ def test_a_secret_is_in_the_environment_and_nowhere_else(boxed: Boxed, repo: Pat
 
 def test_after_a_cancel_nothing_of_a_sandboxed_tree_lives(boxed: Boxed, run: Any):
     """What has cut itself loose ends too; what hears TERM has its grace."""
-    loose = "env -i setsid sleep 713.5 & setsid sleep 713.5 & wait"
+    loose = f"env -i setsid sleep {SLEEPER} & setsid sleep {SLEEPER} & wait"
     line = f"trap 'sleep 0.3; echo bye; exit 3' TERM; {loose}"
     process = run.start("run", "exec", "--sandbox", boxed.kind, "--shell", line, as_=ADA)
     if boxed.fault:
         process.communicate()
         return
-    until(lambda: len(sleeping("713.5")) == 2, "both sleep")
+    until(lambda: len(sleeping(SLEEPER)) == 2, "both sleep")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
 
     assert b"bye" in out or process.returncode == 130
-    assert not sleeping("713.5")
+    assert not sleeping(SLEEPER)
     row = newest(run)["attempts"][-1]
     assert row["outcome"] == "cancelled"
     assert row["exit_code"] == 3
@@ -286,17 +288,17 @@ def test_a_sandboxed_command_commits_and_reaches_no_branch(run: Any, store: Path
 
 def test_what_a_killed_shim_had_in_a_sandbox_ends(boxed: Boxed, store: Path):
     """Its guard ends what it has left, though it bears no sign of the run."""
-    line = "env -i setsid sleep 713.7 & setsid sleep 713.7 & wait"
+    line = f"env -i setsid sleep {SLEEPER} & setsid sleep {SLEEPER} & wait"
     words = ("run", "exec", "--sandbox", boxed.kind, "--shell", line)
     process = boxed.run.start(*words, as_=ADA)
     if not boxed.fault:
-        until(lambda: len(sleeping("713.7")) == 2, "both sleep")
+        until(lambda: len(sleeping(SLEEPER)) == 2, "both sleep")
         [lock] = (store / "local/logs").glob("*/1/lock")
         os.kill(int(lock.read_text()), signal.SIGKILL)
     process.communicate(timeout=60)
 
     assert process.returncode == 125
-    assert not sleeping("713.7")
+    assert not sleeping(SLEEPER)
     assert newest(boxed.run)["outcome"] == ("refused" if boxed.fault else "lost")
 
 

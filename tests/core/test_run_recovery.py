@@ -120,3 +120,13 @@ def test_whatever_is_true_nothing_is_recorded_before_loose_work_is_saved(status,
 @pytest.mark.parametrize("code", [{"exit_code": 0}, {"signal": 9}, {}])
 def test_a_command_that_wrote_what_it_must_not_keeps_how_it_exited(code):
     assert outcome.fault_in({"outcome": "refused", **code}, is_queued=False) == ""
+
+
+@pytest.mark.parametrize("code", [{"exit_code": 0}, {"exit_code": 3}, {"signal": 15}, {}])
+@pytest.mark.parametrize("how", ["timed_out", "cancelled", "refused", "infra_error"])
+def test_however_a_command_ended_that_was_made_to_end_it_is_recorded(how, code):
+    """An end that cannot be recorded would stop every worker that looks at it."""
+    body = recovery.recorded({"outcome": how, "reason": "its time was over", **code})
+
+    assert outcome.fault_in(body, is_queued=False) == ""
+    assert (body["outcome"], body["reason"]) == (how, "its time was over")

@@ -110,8 +110,9 @@ class Signals:
     def __enter__(self) -> "Signals":
         self._reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._writing = writing
-        self._before = {n: signal.signal(n, _do_nothing) for n in (*PASSED_ON, signal.SIGCHLD)}
+        # Before the handlers: what comes while they do nothing must not be lost.
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self._before = {n: signal.signal(n, _do_nothing) for n in (*PASSED_ON, signal.SIGCHLD)}
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -57,6 +57,9 @@ class _Watch:
         self._call, self._wanted, self._left = call, wanted, left
         self._before: dict[str, Mapping[str, Any]] = {}
         self._ended: set[object] = set()
+        # The acquires since the last look, and when that was.
+        self._begun: set[str] = set()
+        self._looked_ms = 0
         self._next_ms: int | None = None
 
     def run(self, since: str | None, cursor_file: str | None) -> None:
@@ -93,6 +96,8 @@ class _Watch:
         for raw in raws:
             if not raw["type"].startswith("lease."):
                 continue
+            if raw["type"] == "lease.acquire":
+                self._begun.add(raw["event_id"])
             if raw["type"] in _ENDS:
                 self._ended.add(raw.get("refs", {}).get("lease_id"))
             if self._is_wanted(raw.get("refs", {})) and not self._print(raw):
@@ -130,9 +135,10 @@ class _Watch:
             running: dict[str, Mapping[str, Any]] = {
                 hold["event_id"]: hold for hold in holds.listed(sql, now_ms)
             }
-            over = {hold["event_id"] for hold in holds.listed(sql, now_ms, expired=True)}
+            over = {hold["event_id"]: hold for hold in holds.listed(sql, now_ms, expired=True)}
             self._next_ms = holds.next_end(sql, now_ms)
-        before, self._before = self._before, running
+        before, self._before = {**self._before, **self._brief(over)}, running
+        self._looked_ms = now_ms
         heirs = {(h["agent_id"], h["session_id"], h["resource"]) for h in running.values()}
         for event_id, hold in before.items():
             if event_id in running or hold["lease_id"] in self._ended:
@@ -144,7 +150,13 @@ class _Watch:
             if self._is_wanted(hold) and not self._print(_derived(kind, hold, now_ms)):
                 return False
         self._ended.clear()
+        self._begun.clear()
         return True
+
+    def _brief(self, over: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """What has begun and run out since the last look, which found it neither time."""
+        begun = {event_id: over[event_id] for event_id in self._begun & over.keys()}
+        return {name: h for name, h in begun.items() if h["expires_at_ms"] >= self._looked_ms}
 
 
 def _derived(kind: str, hold: Mapping[str, Any], now_ms: int) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from coord.errors import NO, Refusal
 @kit.command("remind", writes=True)
 @click.argument("message_id", required=False, metavar="[ID]")
 @click.option("--work", metavar="ID", help="Remind of this work item instead of a message.")
-@click.option("--every", type=Span(), metavar="SPAN", help="How often: 1h, 1d.")
+@click.option("--every", type=Span(), metavar="SPAN", help="How often: 1h, 1d; needed for a rule.")
 @click.option("--max", "limit", type=click.IntRange(min=1, max=1_000_000), metavar="N",
-              help="How many times at most.")  # fmt: skip
+              help="How many times at most; needed for a rule.")  # fmt: skip
 @click.option("--quiet-hours", metavar="HH:MM-HH:MM",
               help="None in between; UTC, or with an offset: 22:00-07:00+02:00.")  # fmt: skip
 @click.option("--list", "lists", is_flag=True, help="List the rules instead.")

@@ -92,19 +92,19 @@ class _Executing:
             self._worker.look(self._begin)
             while True:
                 state = looked_at(self._call, self._run_id)
-                if "outcome" in state:
-                    self._copy_rest(state)
-                    return state
                 attempts = len(state.get("attempts", ()))
-                if state["status"] == "queued":
+                if attempts > self._attempt:
+                    # Whoever has executed it, and whether it has ended or not.
+                    self._attempt = attempts
+                    self._follow(self._folder(state))
+                    self._worker.look()
+                elif "outcome" in state:
+                    return state
+                elif state["status"] == "queued":
                     # Its worker, which is us, could not start it: once more.
                     self._worker.look(self._again)
                     if looked_at(self._call, self._run_id)["status"] == "queued":
                         wake.wait(self._worker.descriptors, self._worker.wait_s())
-                elif attempts > self._attempt:
-                    self._attempt = attempts
-                    self._follow(self._folder(state))
-                    self._worker.look()
                 else:
                     wake.wait(self._worker.descriptors, self._worker.wait_s())
                     self._worker.look()
@@ -136,13 +136,6 @@ class _Executing:
                 if not is_alive:
                     return
                 wake.wait(self._worker.descriptors)
-
-    def _copy_rest(self, state: State) -> None:
-        """A retry under a key that was executed before: its output is printed again."""
-        if not self._attempt and state.get("attempts"):
-            folder = self._folder(state)
-            if os.path.isdir(folder):
-                self._follow(folder)
 
     def _cancel(self) -> None:
         self._call.now_ms = clock.now_ms()

@@ -5,8 +5,8 @@
                                    there, as does one with ~/
 
 HOST is whatever ssh takes for one, and always the same machine: a name that leads to several
-would have a run begin at one of them and be asked for at another. The ssh command is the one that git uses: GIT_SSH_COMMAND,
-else the setting core.sshCommand, else ssh.
+would have a run begin at one of them and be asked for at another. The ssh command is the one
+that git uses: GIT_SSH_COMMAND, else the setting core.sshCommand, else ssh.
 """
 
 import contextlib

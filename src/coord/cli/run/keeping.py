@@ -58,10 +58,12 @@ def _keep(call: kit.Call) -> None:
         with contextlib.suppress(Refusal):
             worker.look()
         states = _open_here(call)
-        if not states:
+        alive = [state for state in states if spool.is_alive(_folder(call, state))]
+        # What is dead and could not be recorded now is looked at again until its time is over.
+        if not alive and not any(_left_s(call, state) > 0 for state in states):
             return
         with contextlib.suppress(Refusal):
-            _renew(call, states)
+            _renew(call, alive)
         time.sleep(_pause_s(call, states))
 
 
@@ -112,9 +114,13 @@ def _as_worker(call: kit.Call, state: State) -> kit.Call:
 
 
 def _tell(call: kit.Call, state: State) -> None:
-    attempt = state["attempts"][-1]
-    folder = spool.folder_of(call.place.local, state["run_id"], attempt["attempt"])
-    spool.note_until(folder, kept.until_boot_ms(call.place.local, attempt["lease_id"]))
+    lease_id = state["attempts"][-1]["lease_id"]
+    spool.note_until(_folder(call, state), kept.until_boot_ms(call.place.local, lease_id))
+
+
+def _folder(call: kit.Call, state: State) -> str:
+    attempt = state["attempts"][-1]["attempt"]
+    return spool.folder_of(call.place.local, state["run_id"], attempt)
 
 
 class _Renewal:

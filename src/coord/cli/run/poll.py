@@ -42,9 +42,10 @@ def poll(
     renews that, and where it cannot be renewed the command is ended before another clone
     may begin.
 
-    Prints a line for each run that ends. It waits in the kernel and costs nothing
-    meanwhile. It may be ended at any time, killed too: what it has started goes on and is
-    recorded by the next worker. Before each claim it records what others have left.
+    Prints a line for each run that ends: those that it has started, and those of others
+    whose end it records. It waits in the kernel and costs nothing meanwhile. It may be
+    ended at any time, killed too: what it has started goes on and is recorded by the next
+    worker. Before each claim it records what others have left.
 
     \b
     Exits: 1 --once: no run may start; 4 paused; 130 interrupted.

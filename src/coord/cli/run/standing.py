@@ -57,8 +57,11 @@ class Standing:
     def _draw(self, line: str) -> None:
         cut = kit.plain(line)[: _columns() - 1]
         if cut != self._drawn:
+            before = self._drawn
+            # Noted first: whoever is interrupted within this takes it away all the same.
+            self._drawn = cut or before
             # Over what stood there, and back to the beginning where nothing is to stand.
-            self._write(f"\r{cut.ljust(len(self._drawn))}" + ("" if cut else "\r"))
+            self._write(f"\r{cut.ljust(len(before))}" + ("" if cut else "\r"))
             self._drawn = cut
 
     @staticmethod

@@ -454,7 +454,8 @@ class Worker:
         if life.is_anywhere(state):
             from coord.edge.sync import kept
 
-            told["until_boot_ms"] = kept.until_boot_ms(self._call.place.local, attempt["lease_id"])
+            until_ms = kept.until_boot_ms(self._call.place.local, attempt["lease_id"])
+            told |= {"until_boot_ms": until_ms, "margin_ms": facts.MARGIN_MS}
             # Its keeper is to be started at the next look.
             self._whole_look_at = 0.0
         child = environment.child(

@@ -6,7 +6,8 @@
     timed_out    its time was over, and it was ended
     cancelled    somebody asked, and its tree is proven empty
     lost         nobody can know: the shim died, and there is no exit record
-    infra_error  it was never executed: the command or its folder was not there
+    infra_error  it was never executed: the command or its folder was not there; or it was
+                 ended, as its claim could not be renewed and another may have it
     refused      a rule forbade it
     skipped      a run that it comes after did not end as it had to
     expired      its time came before its turn

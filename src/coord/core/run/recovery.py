@@ -33,6 +33,7 @@ _RECORDED = (
     "outcome", "exit_code", "signal", "reason", "usage", "logs", "left_behind", "commit",
     "artifacts", "salvage", "kept", "paths",
 )  # fmt: skip
+_ENDS = ("exit_code", "signal")
 
 
 class Work(NamedTuple):
@@ -106,4 +107,9 @@ def _left(work: Work) -> dict[str, str]:
 
 def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
     """The body of the completion that an exit record amounts to."""
-    return {name: record[name] for name in _RECORDED if name in record}
+    said = {name: record[name] for name in _RECORDED if name in record}
+    if said.get("outcome") == outcome.INFRA_ERROR:
+        # Such a run has no end of its own, also where its command was begun and then ended
+        # because its claim could not be renewed: the reason says that.
+        said = {name: value for name, value in said.items() if name not in _ENDS}
+    return said

@@ -131,14 +131,7 @@ class _Served:
 
             artifacts.keep(os.path.join(self._base, "blobs"), told["sha256"], data)
         elif told["is"] == "repo":
-            from coord.edge import git
-
-            path = os.path.join(self._base, "repo.git")
-            if not os.path.exists(path):
-                status, _ = git.run(["init", "--quiet", "--bare", path], self._base)
-                if status:
-                    raise OSError("git cannot make a repository there")
-            self._link.send("repo", path=path)
+            self._link.send("repo", path=_repository(self._base))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -263,3 +256,21 @@ def _lives(path: str) -> bool:
     """Whether an attempt of a run lives, or was not told to its end."""
     folders = [os.path.join(path, name) for name in os.listdir(path)]
     return any(spool.is_alive(one) or {*os.listdir(one)} - _LEFT for one in folders)
+
+
+def _repository(base: str) -> str:
+    """Where commits are: a bare repository, which is whole when it is there."""
+    from coord.edge import git
+
+    path = os.path.join(base, "repo.git")
+    if not os.path.exists(path):
+        aside = f"{path}.{os.getpid()}"
+        status, _ = git.run(["init", "--quiet", "--bare", aside], base)
+        if status:
+            raise OSError("git cannot make a repository there")
+        try:
+            os.rename(aside, path)
+        except OSError:
+            # Another connection was first.
+            shutil.rmtree(aside)
+    return path

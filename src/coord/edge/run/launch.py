@@ -38,7 +38,8 @@ def launch(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping
 
 def bury(pid: int) -> None:
     """Take the status of the guard of a shim of ours that has ended, and of earlier ones."""
-    _ended.add(_guards.pop(pid, pid))
+    if pid:
+        _ended.add(_guards.pop(pid, pid))
     for above in (*_ended,):
         with contextlib.suppress(ChildProcessError):
             if not os.waitpid(above, os.WNOHANG)[0]:

@@ -33,6 +33,8 @@ _SENT, _ERRORS = "sent", "ssh.err"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 # The far end says more often than this that it lives, unless it is busy with git.
 _SILENCE_S = 300.0
+# How long a whole history may take.
+_TRANSFER_S = 3600.0
 # How often something is tried that fails though the host is reached.
 _TRIES = 3
 # What the attempt's commits are kept under, at both ends.
@@ -159,9 +161,9 @@ class _Near:
                 disk.mark(self._path(_SENT))
             self._ask(link)
             self._follow(link)
-            if self._keeps_nothing:
-                # What is recorded here is true, whether it is heard there or not.
-                with contextlib.suppress(Broken):
+            # What is recorded is over here, whether that is heard there or not.
+            with contextlib.suppress(Broken):
+                if self._keeps_nothing:
                     link.send("done")
         finally:
             link.close()
@@ -197,7 +199,8 @@ class _Near:
         url = f"{self._host['name']}:{link.expect('repo')['path']}"
         files = self._spec["files"]
         words = {"GIT_SSH_COMMAND": shlex.join(self._host["ssh"])}
-        return git.Repository(files["git_dir"], files["tree"], variables=words), url
+        there = (files["git_dir"], files["tree"], _TRANSFER_S)
+        return git.Repository(*there, variables=words), url
 
     def _ask(self, link: Connection) -> None:
         """Ask for it to be begun there, unless it was."""

@@ -43,8 +43,6 @@ MARK = "RUN_SPOOL"
 # What ends the pipe `stdin`; no reason for a cancel begins so.
 END_OF_STDIN = b"\0end of stdin"
 _CHUNK_BYTES = 1 << 16
-# What ending a tree may take beyond its grace, before somebody else may begin.
-_MARGIN_MS = 2000
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STREAMS = ("stdout", "stderr")
 
@@ -66,7 +64,8 @@ def run(folder: str, lock: int, spec: Mapping[str, Any], environment: Mapping[st
 
     folder: the attempt's. lock: the descriptor that holds its lock.
     spec: run_id, lease_id, fence, words, cwd, timeouts, grace_ms, claimed_at_ms, stdin,
-    until_boot_ms (when another clone may execute it, unless the file `until` says later).
+    until_boot_ms (when another clone may execute it, unless the file `until` says later),
+    margin_ms (what ending the tree may take beyond its grace, before that).
     """
     apart.stand_alone(lock, b"run-shim", bool(spec.get("stdin")))
     apart.take_orphans_in()
@@ -94,6 +93,7 @@ class _Shim:
         self._sandbox: Any = None
         self._child = 0
         self._ended: int | None = None
+        self._until_ms: int | None = spec.get("until_boot_ms")
         # Why the tree is being ended, (outcome, reason); and when KILL comes.
         self._ending: tuple[str, str] | None = None
         self._kill_at: float | None = None
@@ -325,13 +325,17 @@ class _Shim:
 
     def _left_s(self) -> float:
         """How long the tree may go on before it must be asked to end; what renews it says."""
-        until_ms = self._spec.get("until_boot_ms")
-        if until_ms is None:
+        if self._until_ms is None:
             return math.inf
-        with contextlib.suppress(OSError, ValueError):
-            until_ms = max(until_ms, int(disk.first_line(self._path(UNTIL))))
+        if self._until_left_s(self._until_ms) <= 0:
+            with contextlib.suppress(OSError, ValueError):
+                renewed_ms = int(disk.first_line(self._path(UNTIL)))
+                self._until_ms = max(self._until_ms, renewed_ms)
+        return self._until_left_s(self._until_ms)
+
+    def _until_left_s(self, until_ms: int) -> float:
         left_ms = until_ms - time.clock_gettime_ns(_BOOT_CLOCK) // 1_000_000
-        return float(left_ms - self._spec["grace_ms"] - _MARGIN_MS) / 1000
+        return float(left_ms - self._spec["grace_ms"] - self._spec["margin_ms"]) / 1000
 
     def _end(self, now: float) -> None:
         """Ask the tree to end; KILL comes after the grace."""
