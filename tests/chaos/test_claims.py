@@ -19,6 +19,15 @@ from tests.conftest import Runner
 
 RACERS = 8
 ITEMS = 40
+# What the remote does before it takes the first push: the other clone is faster.
+OVERTAKING = """#!/bin/sh
+[ ! -e {once} ] || exit 0
+: > {once}
+cd {tree} || exit
+env -i PATH="$PATH" GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null COORD_AGENT={agent} sh -c \\
+    '{wk} claim {item} --confirm remote && {wk} close {item} && {ev} sync' > {once}.out 2>&1
+echo $? > {once}
+"""
 
 
 @pytest.fixture
@@ -166,6 +175,24 @@ def test_a_confirmed_claim_ends_an_advisory_one_whose_holder_is_told(tmp_path: P
     assert_alike([ada, bo])
 
 
+def test_who_was_overtaken_learns_what_happened_before_it_asks_again(tmp_path: Path):
+    """The other clone claims, closes and lets go in the moment in which our swap arrives."""
+    ada, bo = claiming.clones_of(tmp_path, [0, 0])
+    (item,) = claiming.items_known_to_all([ada, bo], 1)
+    hook = tmp_path / "remote.git" / "hooks" / "pre-receive"
+    told = {"once": tmp_path / "once", "tree": bo.folder, "agent": bo.agent, "item": item}
+    hook.write_text(OVERTAKING.format(**told, wk=bo.command("wk"), ev=bo.command("ev")))
+    hook.chmod(0o755)
+
+    refused = ada.do("wk", "claim", item, *REMOTE)
+
+    assert (tmp_path / "once").read_text() == "0\n"
+    assert refused.code == 5, refused
+    assert_alike([ada, bo])
+    events = journals.events(ada.store, "work.claimed")
+    assert [e["actor"]["agent_id"] for e in events] == [bo.agent]
+
+
 @pytest.fixture
 def crowd() -> Iterator[list[Agent]]:
     """Agents, none of which outlives the test."""
@@ -199,8 +226,10 @@ def test_eight_loops_in_worktrees_of_two_clones_finish_a_backlog(
     print(f"\n{ITEMS} items in {time.monotonic() - began:.1f} s, {len(crowd)} loops begun")
     assert_alike(clones)
     for kind in ("work.claimed", "work.closed"):
-        written = Counter(e["refs"]["work_id"] for e in journals.events(clones[0].store, kind))
-        assert written == Counter(items)
+        events = [*journals.events(clones[0].store, kind)]
+        written = Counter(e["refs"]["work_id"] for e in events)
+        twice = [e for e in events if written[e["refs"]["work_id"]] > 1]
+        assert written == Counter(items), twice
     told = Counter(row["work_id"] for agent in crowd for row in agent.acknowledged
                    if row["type"] == "work.closed")  # fmt: skip
     assert told == Counter(items)

@@ -6,6 +6,7 @@ have been promised it. No lock of the store is held while git talks to the remot
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,10 +52,10 @@ class Session:
 
     def __init__(self, call: kit.Call, syncer: Syncer) -> None:
         self._call, self._syncer = call, syncer
-        self._confirmer = holds.Confirmer(syncer, call.now_ms)
+        # In an inline store plain git brings the journals.
+        pulls = not call.place.is_inline
+        self._confirmer = holds.Confirmer(syncer, call.now_ms, pulls)
         self._confirmer.look()
-        if not call.place.is_inline:
-            syncer.pull(syncer.journals)
         if holds.leftovers(call.place.local):
             _sent(syncer)
             self._confirmer.settle()
@@ -71,6 +72,18 @@ class Session:
         What was recorded before under its key is answered again, and nothing asked for it.
         Refusals: held, clock, unconfirmed, and whatever the requests themselves meet.
         """
+        ends_at = time.monotonic() + holds.PATIENCE_S
+        for _ in range(holds.TRIES):
+            try:
+                return self._taken(requests)
+            except holds.Moved:
+                # What was decided meanwhile is asked for with all that was recorded about it.
+                self._confirmer.look()
+            if time.monotonic() > ends_at:
+                break
+        raise holds.moved_always([one.domain for one in requests])
+
+    def _taken(self, requests: Sequence[Request]) -> list[Written]:
         rehearsed, wanted = self._rehearse(requests)
         fresh = [place for place, one in enumerate(rehearsed) if not one.is_duplicate]
         if not fresh or self._call.dry_run:

@@ -10,6 +10,9 @@ A leftover is a note in `local/confirming/`, written before the swap and taken a
 append: whoever finds one, holding the sync's lock, knows that its process is gone. It is
 settled by what our events say: a nonce that is in none is released, a hold that is over
 gives its record back.
+
+A record is only judged together with journals that were pulled after it was listed: who
+gives one back has sent before what ended. Where it moves meanwhile both are asked for anew.
 """
 
 import contextlib
@@ -35,9 +38,13 @@ from coord.errors import Refusal
 
 HOLDS = "hold/"
 _FILE = "hold.json"
-_TRIES = 8
+TRIES = 8
+PATIENCE_S = 30.0
 _AT_ONCE = 50
-_PATIENCE_S = 30.0
+
+
+class Moved(Exception):
+    """A record is not as it was listed, or what led to it may not be known here."""
 
 
 class Wanted(NamedTuple):
@@ -72,16 +79,20 @@ class Won(NamedTuple):
 class Confirmer:
     """The records of holds on one remote; the syncer's lock is held."""
 
-    def __init__(self, syncer: Syncer, now_ms: int) -> None:
-        self._syncer, self._now_ms = syncer, now_ms
+    def __init__(self, syncer: Syncer, now_ms: int, pulls: bool = False) -> None:
+        """pulls: whether journals are pulled at each look, for who judges by them."""
+        self._syncer, self._now_ms, self._pulls = syncer, now_ms, pulls
         self._repository, self._target = syncer.repository, syncer.target
         self._listing: dict[str, str] = {}
+        self._listed_before: dict[str, str] = {}
         self._local = syncer.place.local
 
-    def look(self) -> dict[str, str]:
+    def look(self) -> None:
         """Ask the remote for all its refs, and note when each record was first seen so."""
+        self._listed_before = self._listing
         self.note(self._syncer.listing())
-        return self._listing
+        if self._pulls:
+            self._syncer.pull(self._syncer.journals)
 
     def note(self, listing: Mapping[str, str]) -> None:
         """Remember since when, on this machine's boot-time clock, each record is as it is."""
@@ -97,18 +108,19 @@ class Confirmer:
         """Swap the records of all these domains, or refuse: `held`, `clock`, `unconfirmed`.
 
         All are swapped or none. Several holds of one domain are taken in their order.
+        Raises `Moved` when somebody else was faster.
         """
-        began = time.monotonic()
-        for _ in range(_TRIES):
-            won = self._swapped(wanted)
-            if won is not None:
-                return won
-            if time.monotonic() - began > _PATIENCE_S:
-                break
-            self.look()
-        domains = ", ".join(dict.fromkeys(one.domain for one in wanted))
-        text = f"the record of {domains} moved each time we asked for it"
-        raise Refusal("unconfirmed", text, "try again")
+        won, afters = self._judged_all(wanted)
+        before_boot_ms = clock.boot_ms()
+        for one in won:
+            leave_note(self._local, one.domain, one.hold["nonce"])
+        try:
+            self._swap(afters)
+        except Moved:
+            for one in won:
+                self.forget(one.domain, one.hold["nonce"])
+            raise
+        return [one._replace(until_boot_ms=before_boot_ms + one.hold["ttl_ms"]) for one in won]
 
     def advance(self, domain: str, fence: int, newest: str) -> int:
         """Raise the fence of a domain that nobody holds; answers the one that was there.
@@ -116,53 +128,66 @@ class Confirmer:
         Whoever raised it from there to here is the only one: it counts what was done.
         Refusals: unconfirmed.
         """
-        for _ in range(_TRIES):
-            found = self._read(domain)
-            before = found.fence if found else 0
-            if before >= fence:
-                return before
-            after_id = max(newest, found.event_id if found else "")
-            if self._swap([Record(domain, fence, after_id)]):
+        for _ in range(TRIES):
+            with contextlib.suppress(Moved):
+                found = self._read(domain)
+                before = found.fence if found else 0
+                if before < fence:
+                    after_id = max(newest, found.event_id if found else "")
+                    self._swap([Record(domain, fence, after_id)])
                 return before
             self.look()
-        raise Refusal("unconfirmed", f"the record of {domain} moved each time", "try again")
+        raise moved_always([domain])
 
     def end(self, domain: str) -> bool:
         """Whether nobody holds a domain any more; what ran out is taken from its record."""
-        for _ in range(_TRIES):
-            found = self._read(domain)
-            if found is None or not found.holds:
-                return True
-            if any(self._watched_ms(domain, hold) < hold["ttl_ms"] for hold in found.holds):
-                return False
-            nonces = {hold["nonce"] for hold in found.holds}
-            if self._swap([record.without(found, nonces, record.floor_id(found, found.holds))]):
-                return True
+        for _ in range(TRIES):
+            with contextlib.suppress(Moved):
+                found = self._read(domain)
+                if found is None:
+                    return True
+                if any(self._watched_ms(domain, hold) < hold["ttl_ms"] for hold in found.holds):
+                    return False
+                if found.holds:
+                    nonces = {hold["nonce"] for hold in found.holds}
+                    self._swap([record.without(found, nonces, record.floor_id(found, found.holds))])
+                    return True
+                if not self._is_new(domain):
+                    return True
             self.look()
         return False
 
-    def _swapped(self, wanted: Sequence[Wanted]) -> list[Won] | None:
-        """One try; None when somebody else was faster."""
+    def _judged_all(self, wanted: Sequence[Wanted]) -> tuple[list[Won], list[Record]]:
+        """What would be won, and how the records are then."""
         self._bring([one.domain for one in wanted])
         records: dict[str, Record | None] = {}
         nonces: dict[str, str] = {}
         won: list[Won] = []
         for one in wanted:
+            lease_id = one.hold["lease_id"]
             if one.domain not in records:
                 records[one.domain] = self._read_for(one)
-            lease_id = one.hold["lease_id"]
+                if lease_id not in nonces:
+                    self._refuse_unheard_of(one, records[one.domain])
             chance = Chance(f"{one.hold['writer']} {one.newest} {lease_id}")
             nonce = nonces.setdefault(lease_id, chance.name(16))
             one_won, records[one.domain] = self._judged(one, nonce, records[one.domain])
             won.append(one_won)
-        before_boot_ms = clock.boot_ms()
-        for one_won in won:
-            leave_note(self._local, one_won.domain, one_won.hold["nonce"])
-        if not self._swap([after for after in records.values() if after is not None]):
-            for one_won in won:
-                self.forget(one_won.domain, one_won.hold["nonce"])
-            return None
-        return [w._replace(until_boot_ms=before_boot_ms + w.hold["ttl_ms"]) for w in won]
+        return won, [after for after in records.values() if after is not None]
+
+    def _refuse_unheard_of(self, wanted: Wanted, found: Record | None) -> None:
+        """Raise `Moved` where a record tells of a hold whose events may not have been pulled."""
+        if found is not None and found.fence > wanted.fence and self._is_new(wanted.domain):
+            raise Moved
+
+    def _is_new(self, domain: str) -> bool:
+        """Whether a record was not seen yet as it is when the journals were listed.
+
+        A remote reads its refs one after the other: a listing may have a journal as it was
+        before a hold ended, and the record as it was afterwards.
+        """
+        name = HOLDS + record.name(domain)
+        return self._listing.get(name) != self._listed_before.get(name)
 
     def _read_for(self, wanted: Wanted) -> Record | None:
         """The record of a request's domain, without what its holder gives up for it."""
@@ -222,7 +247,7 @@ class Confirmer:
             seen[3] = {nonce: seen[3].get(nonce, seen[2]) for nonce in nonces}
 
     def _read(self, domain: str) -> Record | None:
-        """The record as the listing has it; None where there is none yet."""
+        """The record as the listing has it; None where there is none yet; raises `Moved`."""
         name = HOLDS + record.name(domain)
         commit = self._listing.get(name)
         if commit is None:
@@ -237,14 +262,13 @@ class Confirmer:
             text = f"the record of {domain} on {self._target.remote} cannot be read"
             raise Refusal("unconfirmed", text, f"see: git show {commit}")
         if found is None:
-            # It has moved between the listing and the fetch.
-            self.look()
-            return self._read(domain)
+            # Between the listing and the fetch.
+            raise Moved
         self._note_nonces(found)
         return found
 
-    def _swap(self, afters: Sequence[Record]) -> bool:
-        """Replace the records of these domains, if all are still as listed."""
+    def _swap(self, afters: Sequence[Record]) -> None:
+        """Replace the records of these domains; raises `Moved` if not all are as listed."""
         names = [HOLDS + record.name(after.domain) for after in afters]
         befores = [self._listing.get(name, "") for name in names]
         commands: list[bytes] = []
@@ -261,13 +285,12 @@ class Confirmer:
             reason = next(itertools.filterfalse(is_race, failed.values()), "")
             if reason:
                 raise refused(self._target, reason)
-            return False
+            raise Moved
         if answer.status:
             reason = unreachable(self._target, answer).message
             hint = "the next command or sync of this clone gives back what it may have won"
             raise Refusal("unconfirmed", f"not known to be held: {reason}", hint)
         self.note({**self._listing, **dict(zip(names, commits, strict=True))})
-        return True
 
     # What a process that has ended may have left.
 
@@ -290,12 +313,14 @@ class Confirmer:
                         os.unlink(path)
 
     def _settled(self, domains: Sequence[str]) -> bool:
-        for _ in range(_TRIES):
-            self._bring(domains)
-            there = [found for found in map(self._read, domains) if found]
-            afters = [(found, self._without_ours(found)) for found in there]
-            changed = [after for found, after in afters if after != found]
-            if not changed or self._swap(changed):
+        for _ in range(TRIES):
+            with contextlib.suppress(Moved):
+                self._bring(domains)
+                there = [found for found in map(self._read, domains) if found]
+                afters = [(found, self._without_ours(found)) for found in there]
+                changed = [after for found, after in afters if after != found]
+                if changed:
+                    self._swap(changed)
                 return True
             self.look()
         return False
@@ -328,6 +353,12 @@ class Confirmer:
                     back = {**stands, "writer": hold["writer"]}
                     after = record.with_hold(after, found.domain, back, known.newest())
             return after
+
+
+def moved_always(domains: Sequence[str]) -> Refusal:
+    """The refusal of a swap for which somebody else was faster each time."""
+    text = f"the record of {', '.join(dict.fromkeys(domains))} moved each time we asked for it"
+    return Refusal("unconfirmed", text, "try again")
 
 
 def leave_note(local: str, domain: str, nonce: str) -> None:
