@@ -211,7 +211,7 @@ def test_a_dead_holder_in_a_busy_domain_is_succeeded_though_others_come_and_go(s
 
 def test_a_command_runs_under_a_confirmed_lease_that_is_renewed_and_given_back(sides):
     ada, bo = sides
-    words = ["lease", "exec", "env:a", "gpu:b*2", "--confirm", "remote", "--ttl", "6s", "--"]
+    words = ["lease", "exec", "env:a", "gpu:b*2", "--confirm", "remote", "--ttl", "15s", "--"]
     running = begun(ada, *words, "sh", "-c", "echo $COORD_FENCE; read line; exit 7")
     fences = running.stdout.readline().split()
     nonce = held(bo, "env:a")["nonce"]
