@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from coord.core import globs
-from coord.edge.run import salvage, workspace
+from coord.edge.run import disk, salvage, workspace
 from coord.edge.run.workspace import Unfit, Workspace
 
 # What is larger is named, and not kept: blobs travel to every clone.
@@ -172,9 +172,7 @@ def _store(source: BinaryIO, target: str, size: int) -> None:
         os.fsync(stream.fileno())
     os.replace(aside, target)
     for where in (folder, os.path.dirname(folder)):
-        descriptor = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        disk.sync_folder(where)
 
 
 def _unchanged(top: str, files: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from coord.core.run.recovery import Work
 from coord.edge import git
-from coord.edge.run import workspace
+from coord.edge.run import disk, workspace
 from coord.edge.run.workspace import Unfit, Workspace, asked
 
 REFS = "refs/coord/salvage/"
@@ -194,9 +194,5 @@ def _settled(folder: str) -> Work | None:
 
 
 def _write_settled(folder: str, work: Work) -> None:
-    path = os.path.join(folder, workspace.SETTLED)
-    with open(f"{path}.new", "wb") as stream:
-        stream.write(json.dumps(work._asdict()).encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.rename(f"{path}.new", path)
+    data = json.dumps(work._asdict()).encode()
+    disk.write_synced(os.path.join(folder, workspace.SETTLED), data)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coord.edge import git
+from coord.edge.run import disk
 
 FOLDER = "workspaces"
 TRAILER = "Coord-Run"
@@ -426,8 +427,4 @@ def _write(path: str, content: Mapping[str, Any], lock: int = -1) -> None:
         finally:
             os.close(descriptor)
         return
-    with open(f"{path}.new", "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.rename(f"{path}.new", path)
+    disk.write_synced(path, data)
