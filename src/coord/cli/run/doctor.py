@@ -54,7 +54,7 @@ def doctor(call: kit.Call, asked: str | None) -> int:
     Example: run doctor --executor ssh:build-box
     """
     folder = spool.folder_of(call.place.local, _PROBE, os.getpid())
-    host = hosting.parse(asked.partition(":")[2]) if asked and asked.startswith("ssh:") else None
+    host = hosting.named_in(asked)
     try:
         rows = [*_checks(folder), _tmux_check()]
         if host:

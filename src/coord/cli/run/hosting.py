@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coord.cli.run import common
 from coord.core.problem import State
 from coord.core.run import wanted
 from coord.edge import environment, git, replica
@@ -52,6 +53,12 @@ def parse(text: str) -> Host:
         hint = "ssh:HOST or ssh:HOST:FOLDER; other ports and keys belong into ~/.ssh/config"
         raise Refusal("usage", f"{name[:80]!r} is no host", hint)
     return Host(name, folder)
+
+
+def named_in(executor: str | None) -> Host | None:
+    """The host that an executor names, `ssh:HOST[:FOLDER]`; None for this one."""
+    kind, _, host = (executor or "").partition(":")
+    return parse(host) if kind == common.SSH else None
 
 
 def refuse_unfit(place: Place, host: Host) -> None:
@@ -141,15 +148,17 @@ def _ssh_words(place: Place) -> list[str]:
 
 def _identity(place: Place) -> dict[str, str]:
     """Who commits there: the same as here."""
-    found = {
-        f"GIT_{who}_{what.upper()}": _setting(place, f"user.{what}")
+    found = {what: _setting(place, f"user.{what}") for what in ("name", "email")}
+    return {
+        f"GIT_{who}_{what.upper()}": value
         for who in ("AUTHOR", "COMMITTER")
-        for what in ("name", "email")
+        for what, value in found.items()
+        if value
     }
-    return {name: value for name, value in found.items() if value}
 
 
 def _setting(place: Place, name: str) -> str:
+    """As it is now: a worker lives long."""
     _, output = git.run(["config", "--get", name], place.tree or place.store)
     return output.decode(errors="replace").strip()
 

@@ -52,7 +52,7 @@ def poll(
     Example: run poll --max 4 --labels gpu,linux
     """
     names = [part.strip() for text in labels for part in text.split(",") if part.strip()]
-    host = hosting.parse(executor.partition(":")[2]) if executor.startswith("ssh:") else None
+    host = hosting.named_in(executor)
     names += host.labels if host else [common.EXECUTOR + executor]
     worker = Worker(call, names, 1 if once else at_once)
     worker.host = host

@@ -11,6 +11,7 @@ secret goes through the connection, never through a command line.
 It needs nothing but the standard library and ssh.
 """
 
+import functools
 import hashlib
 import io
 import os
@@ -80,6 +81,7 @@ class Broken(Exception):
         self.is_final = is_final
 
 
+@functools.cache
 def code() -> tuple[str, bytes]:
     """The code of the far end: its name, which follows from its content, and a zip."""
     import zipfile
