@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,8 +70,9 @@ class Victims:
         named = [path.read_text().strip() for path in self._logs.glob("*/*/lock")]
         return [int(pid) for pid in named if pid and is_shim(int(pid), living)]
 
-    def kill_some(self, kind: str, chance: random.Random) -> None:
+    def strike(self, chance: random.Random) -> None:
         """Kill a worker, a shim, a command, or one of each."""
+        kind = chance.choice(["worker", "nursery", "shim", "job", "all"])
         shims = self.shims()
         jobs = [pid for pid, parent in tree.living().items() if parent in shims]
         if kind in ("worker", "all"):
@@ -117,13 +119,23 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed(
     ledger = tmp_path / "ledger"
     ledger.touch()
     run.ok("run", "request", "-", as_="agent:ada", input=requests(ledger, size, chance))
-    victims = Victims(run, store)
-    ends_at = time.monotonic() + DEADLINE_S * (1 if size < 100 else 20)
+    deadline_s = DEADLINE_S * (1 if size < 100 else 20)
+    worked_off(run, Victims(run, store), chance, size * 2 // 5, deadline_s)
+
+    assert judged(run, ledger, size) == []
+    assert git_is_sound(run)
+
+
+def worked_off(
+    run: Runner, victims: Any, chance: random.Random, strikes: int, deadline_s: float
+) -> None:
+    """Let the workers go on, struck now and then, until every run has ended; then end them."""
+    ends_at = time.monotonic() + deadline_s
     try:
         victims.hire()
-        for _ in range(size * 2 // 5):
+        for _ in range(strikes):
             time.sleep(chance.uniform(0.05, 0.6))
-            victims.kill_some(chance.choice(["worker", "nursery", "shim", "job", "all"]), chance)
+            victims.strike(chance)
             victims.hire()
         while unfinished(run):
             if time.monotonic() > ends_at:
@@ -135,17 +147,17 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed(
             worker.kill()
             worker.communicate()
 
-    assert judged(run, ledger, size) == []
-    assert git_is_sound(run)
+
+def all_runs(run: Runner) -> list[Any]:
+    """Every run, whole."""
+    listed = run.ok("run", "list", "--status", "all", "--limit", "0", as_="bot:w").lines
+    return [run.ok("run", "show", row["run_id"], as_="bot:w").json for row in listed]
 
 
 def judged(run: Runner, ledger: Path, size: int) -> list[str]:
     """What the outcomes and the ledger say against each other."""
     said = Counter(ledger.read_text().splitlines())
-    rows = [
-        run.ok("run", "show", row["run_id"], as_="bot:w").json
-        for row in run.ok("run", "list", "--status", "all", "--limit", "0", as_="bot:w").lines
-    ]
+    rows = all_runs(run)
     assert len(rows) == size
     judge = committing.Judge(run.folder, ledger)
     return [fault for row in rows for fault in (*faults_of(row, said), *judge.faults_of(row))]

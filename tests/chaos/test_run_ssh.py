@@ -19,7 +19,7 @@ import pytest
 
 from coord.edge.run import tree
 from tests.bench import tunnel
-from tests.chaos.test_run import faults_of, kill, requests, unfinished
+from tests.chaos.test_run import all_runs, faults_of, kill, requests, worked_off
 from tests.conftest import Runner
 
 SEED = 20261122
@@ -130,28 +130,10 @@ def test_every_run_ends_once_as_it_happened_whoever_is_killed_at_either_end(
     asked = [json.loads(line) for line in requests(ledger, size, chance).splitlines()]
     lines = "\n".join(json.dumps({**one, "requires": ["executor:ssh"]}) for one in asked)
     run.ok("run", "request", "-", as_="agent:ada", input=lines)
-    victims = Victims(run, store, far)
-    ends_at = time.monotonic() + DEADLINE_S * (1 if size < 100 else 10)
-    try:
-        victims.hire()
-        for _ in range(size * 3 // 4):
-            time.sleep(chance.uniform(0.05, 0.6))
-            victims.strike(chance)
-            victims.hire()
-        while unfinished(run):
-            if time.monotonic() > ends_at:
-                raise AssertionError(run("run", "list", as_="bot:w").out)
-            victims.hire()
-            time.sleep(0.2)
-    finally:
-        for worker in victims.workers:
-            worker.kill()
-            worker.communicate()
+    deadline_s = DEADLINE_S * (1 if size < 100 else 10)
+    worked_off(run, Victims(run, store, far), chance, size * 3 // 4, deadline_s)
 
     said = Counter(ledger.read_text().splitlines())
-    rows = [
-        run.ok("run", "show", row["run_id"], as_="bot:w").json
-        for row in run.ok("run", "list", "--status", "all", "--limit", "0", as_="bot:w").lines
-    ]
+    rows = all_runs(run)
     assert [fault for row in rows for fault in faults_of(row, said)] == []
     assert len(rows) == size
